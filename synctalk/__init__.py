@@ -1,0 +1,1 @@
+"""SyncTalk++: a synchronised talking head from text or audio."""

@@ -1,0 +1,1 @@
+"""The paper's tables: image quality, synchronisation, efficiency."""

@@ -1,0 +1,1 @@
+"""OOD Audio Expression Generator (Section III-E): speech-matched expressions and the codebook."""

@@ -1,0 +1,1 @@
+"""Face-Sync Controller (Section III-B): audio-visual encoder, facial animation capturer, masked attention."""

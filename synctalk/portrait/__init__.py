@@ -1,0 +1,1 @@
+"""Dynamic Portrait Renderer (Section III-D): triplane Gaussians, deformation, Portrait-Sync Generator."""

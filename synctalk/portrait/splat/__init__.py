@@ -1,0 +1,1 @@
+"""One Gaussian rasterizer interface, three backends: gsplat (CUDA), native (CPU), torch (reference)."""

@@ -1,0 +1,1 @@
+"""Sound in: audio files, text to speech, mel spectrograms, voice activity."""
