@@ -19,7 +19,7 @@ ALLOWED = {
     **{room: BASEMENT | {"speech", "video"} for room in ROOMS},
     "speech": BASEMENT | {"video"},
     "video": BASEMENT,
-    **{module: BASEMENT for module in BASEMENT},
+    **dict.fromkeys(BASEMENT, BASEMENT),
 }
 
 
