@@ -69,7 +69,7 @@ def stream_audio(source: Source, rate: int = RATE, max_seconds: float = 3600.0) 
     Raises:
         AudioError: as `load_audio`, except for silence.
     """
-    resampler, chunks = None, _decode(source, max_seconds)
+    resampler, chunks = None, stream_soundtrack(source, max_seconds)
     for chunk, source_rate in chunks:
         mono = chunk.mean(axis=1, dtype=np.float32)
         if source_rate == rate:
@@ -95,10 +95,39 @@ def load_soundtrack(source: Source, max_seconds: float = 3600.0) -> tuple[np.nda
     Raises:
         AudioError: as `load_audio`, except for silence.
     """
-    pieces = list(_decode(source, max_seconds))
+    pieces = list(stream_soundtrack(source, max_seconds))
     if not pieces:
         raise AudioError(f"{_name(source)} holds no samples. Record it again, or pick another file.")
     return np.concatenate([chunk for chunk, _ in pieces]), pieces[0][1]
+
+
+def stream_soundtrack(source: Source, max_seconds: float = 3600.0) -> Iterator[tuple[np.ndarray, int]]:
+    """The user's own samples in pieces, on the time line of the video if there is one.
+
+    Yields:
+        float32 [m, channels] and the file's rate in Hz (the same for all pieces).
+
+    Raises:
+        AudioError: as `load_audio`, except for silence.
+    """
+    name = _name(source)
+    if isinstance(source, (str, Path)) and not Path(source).is_file():
+        raise AudioError(f"There is no file {name}. Check the path.")
+    try:
+        container = av.open(str(source) if isinstance(source, Path) else source, mode="r")
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise AudioError(
+            f"{name} cannot be read as sound ({_reason(error)}). The file is damaged or of an unknown kind: "
+            "convert it to WAV or MP3 and try again."
+        ) from error
+    with container:
+        if not container.streams.audio:
+            raise AudioError(f"{name} has no sound in it. Pick a file with an audio track.")
+        stream = container.streams.audio[0]
+        length = _stated_seconds(container, stream)
+        if length is not None and length > max_seconds + 1.0:
+            raise _too_long(name, length, max_seconds)
+        yield from _place(_frames(container, stream, name), _time_zero(container), name, max_seconds)
 
 
 def from_samples(samples: np.ndarray, source_rate: int, rate: int = RATE) -> np.ndarray:
@@ -252,28 +281,6 @@ def _too_long(name: str, seconds: float, max_seconds: float) -> AudioError:
     return AudioError(
         f"{name} lasts {_clock(seconds)} or more; the limit is {_clock(max_seconds)}. Cut it into parts."
     )
-
-
-def _decode(source: Source, max_seconds: float) -> Iterator[tuple[np.ndarray, int]]:
-    """Chunks float32 [m, channels] with their rate, on the time line of the video if there is one."""
-    name = _name(source)
-    if isinstance(source, (str, Path)) and not Path(source).is_file():
-        raise AudioError(f"There is no file {name}. Check the path.")
-    try:
-        container = av.open(str(source) if isinstance(source, Path) else source, mode="r")
-    except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise AudioError(
-            f"{name} cannot be read as sound ({_reason(error)}). The file is damaged or of an unknown kind: "
-            "convert it to WAV or MP3 and try again."
-        ) from error
-    with container:
-        if not container.streams.audio:
-            raise AudioError(f"{name} has no sound in it. Pick a file with an audio track.")
-        stream = container.streams.audio[0]
-        length = _stated_seconds(container, stream)
-        if length is not None and length > max_seconds + 1.0:
-            raise _too_long(name, length, max_seconds)
-        yield from _place(_frames(container, stream, name), _time_zero(container), name, max_seconds)
 
 
 def _stated_seconds(container: "av.container.InputContainer", stream: "av.AudioStream") -> float | None:
