@@ -1,0 +1,214 @@
+"""Training of the Torso Restorer (Section III-F, Eq. 28-29): holes cut around the chin, healed again."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from synctalk.errors import TrainingError
+from synctalk.logs import get_logger
+from synctalk.torso.masks import cheeks_and_chin
+from synctalk.torso.restorer import TorsoRestorer
+from synctalk.training.perceptual import PerceptualLoss
+
+log = get_logger(__name__)
+
+
+class TorsoFootage(Protocol):
+    """What the restorer learns from: frames of one subject."""
+
+    frames: np.ndarray  # uint8 [T,H,W,3]
+    mattes: np.ndarray  # uint8 [T,3,H,W]: face, head, person
+    landmarks68: np.ndarray  # float32 [T,68,2] px
+    train: np.ndarray  # int64 [n], frames that may be used
+
+
+@dataclass(frozen=True)
+class TorsoTraining:
+    """Settings of the restorer's training."""
+
+    minutes: float = 2.0  # wall-clock bound; the fast profile's budget
+    steps: int = 3000  # upper bound
+    batch: int = 4
+    crop: tuple[int, int] = (192, 256)  # height, width around the jaw, at 512 px
+    widening_px: tuple[float, float] = (10.0, 30.0)  # the paper's random range at 512 px
+    rotation_deg: float = 15.0  # source frames are turned, for poses the footage lacks
+    scale: tuple[float, float] = (0.9, 1.15)
+    erosion_px: float = 4.0  # a rendered face can be smaller than the matte
+    learning_rate: float = 2e-3
+    perceptual_weight: float = 0.3
+    seed: int = 0
+
+
+def _eye_line(landmarks: np.ndarray) -> float:
+    return float(landmarks[36:48, 1].mean())
+
+
+def cut_hole(
+    frame: np.ndarray,
+    face: np.ndarray,
+    landmarks: np.ndarray,
+    generator: np.random.Generator,
+    settings: TorsoTraining,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """One training example: a turned crop around the jaw with a hole between face and background.
+
+    Args:
+        frame: uint8 [H,W,3].
+        face: uint8 [H,W], the face matte.
+        landmarks: float32 [68,2] px.
+        generator: source of the random widening, turn, scale and shift.
+        settings: ranges.
+
+    Returns:
+        target float32 [h,w,3] in [0,1], face alpha float32 [h,w], hole float32 [h,w].
+    """
+    height, width = settings.crop
+    unit = frame.shape[0] / 512
+    jaw = landmarks[2:15]
+    centre = np.array([jaw[:, 0].mean(), 0.4 * _eye_line(landmarks) + 0.6 * jaw[:, 1].max()])
+    centre += generator.normal(0, 8, 2) * unit
+    scale = generator.uniform(*settings.scale) / unit
+    turn = cv2.getRotationMatrix2D(
+        tuple(centre.tolist()), float(generator.uniform(-settings.rotation_deg, settings.rotation_deg)), scale
+    )
+    turn[:, 2] += np.array([width / 2, height / 2]) - centre
+    if generator.random() < 0.5:
+        turn = np.array([[-1, 0, width - 1], [0, 1, 0]]) @ np.vstack([turn, [0, 0, 1]])
+    target = cv2.warpAffine(frame, turn, (width, height), borderMode=cv2.BORDER_REPLICATE)
+    matte = cv2.warpAffine(face, turn, (width, height))
+    points = landmarks @ turn[:, :2].T + turn[:, 2]
+    inside = (matte >= 128).astype(np.uint8)
+    reach = float(generator.uniform(*settings.widening_px))
+    hole = cheeks_and_chin(matte, _eye_line(points), reach).astype(np.float32)
+    shrink = float(generator.uniform(0, settings.erosion_px))
+    kept = (cv2.distanceTransform(inside, cv2.DIST_L2, 3) > shrink).astype(np.float32)
+    alpha = cv2.GaussianBlur(kept, (0, 0), 1.2)
+    hole = np.clip(hole - alpha, 0, 1)
+    return target.astype(np.float32) / 255, alpha, hole.astype(np.float32)
+
+
+def _batch(
+    footage: list[TorsoFootage], generator: np.random.Generator, settings: TorsoTraining
+) -> tuple[Tensor, Tensor, Tensor]:
+    examples: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    while len(examples) < settings.batch:
+        subject = footage[int(generator.integers(len(footage)))]
+        index = int(generator.choice(subject.train))
+        if not np.isfinite(subject.landmarks68[index]).all():
+            continue
+        examples.append(
+            cut_hole(
+                np.asarray(subject.frames[index]),
+                np.asarray(subject.mattes[index, 0]),
+                subject.landmarks68[index],
+                generator,
+                settings,
+            )
+        )
+    targets, faces, holes = (np.stack(part) for part in zip(*examples, strict=True))
+    return (
+        torch.from_numpy(targets).permute(0, 3, 1, 2),
+        torch.from_numpy(faces)[:, None],
+        torch.from_numpy(holes)[:, None],
+    )
+
+
+def train_torso(
+    footage: TorsoFootage | list[TorsoFootage],
+    path: Path,
+    start: Path | None = None,
+    settings: TorsoTraining | None = None,
+    report: Callable[[dict[str, float]], None] | None = None,
+) -> TorsoRestorer:
+    """Train or fine-tune a restorer with Eq. 29: pixel loss in the hole + perceptual loss.
+
+    Args:
+        footage: one subject, or several for a shared restorer.
+        path: where the safetensors file goes.
+        start: weights to start from; None starts new.
+        settings: defaults are the fast profile's.
+        report: called every 25 steps with step, loss, pixel, perceptual.
+
+    Raises:
+        TrainingError: no usable frame, or the loss is no longer finite.
+    """
+    settings = settings or TorsoTraining()
+    subjects = footage if isinstance(footage, list) else [footage]
+    for subject in subjects:
+        if not np.isfinite(subject.landmarks68[subject.train]).all(axis=(1, 2)).any():
+            raise TrainingError("The torso restorer found no frame with a face to learn from.")
+    torch.manual_seed(settings.seed)
+    generator = np.random.default_rng(settings.seed)
+    restorer = TorsoRestorer.load(start) if start else TorsoRestorer()
+    restorer.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    perceptual = PerceptualLoss()
+    optimizer = torch.optim.Adam(restorer.parameters(), lr=settings.learning_rate)
+    begin = time.monotonic()
+    budget = settings.minutes * 60
+    step = 0
+    while step < settings.steps and (time.monotonic() - begin) < budget:
+        share = max(step / settings.steps, (time.monotonic() - begin) / budget)
+        for group in optimizer.param_groups:
+            group["lr"] = settings.learning_rate * min(1.0, (step + 1) / 20) * (1 - share) ** 0.9
+        targets, faces, holes = _batch(subjects, generator, settings)
+        results = restorer(targets, faces, holes)
+        area = holes.sum().clamp_min(1)
+        pixel = ((results - targets).abs() * holes).sum() / (3 * area)
+        # The loss lies outside the hole as zero anyway: the perceptual term sees the healed whole.
+        seen = sum(
+            perceptual(result.permute(1, 2, 0), perceptual.features(target.permute(1, 2, 0)))
+            for result, target in zip(results, targets, strict=True)
+        ) / len(targets)
+        loss = pixel + settings.perceptual_weight * seen
+        if not torch.isfinite(loss):
+            raise TrainingError(f"The torso restorer diverged at step {step}; lower its learning rate.")
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(restorer.parameters(), 1.0)
+        optimizer.step()
+        step += 1
+        if report and step % 25 == 0:
+            report({"step": step, "loss": float(loss), "pixel": float(pixel), "perceptual": float(seen)})
+    restorer.eval().save(path)
+    log.info("Torso restorer: %d steps in %.0f s, kept in %s.", step, time.monotonic() - begin, path)
+    return restorer
+
+
+@torch.inference_mode()
+def hole_psnr(
+    restorer: TorsoRestorer | None,
+    footage: TorsoFootage,
+    frames: np.ndarray,
+    settings: TorsoTraining | None = None,
+) -> float:
+    """PSNR in dB inside holes cut in frames never trained on.
+
+    Args:
+        restorer: the one to judge; None leaves the hole as what a plain dark gap shows (zeros).
+        footage: the subject.
+        frames: int [n], indices.
+        settings: ranges of the holes; the same seed cuts the same holes.
+    """
+    settings = settings or TorsoTraining()
+    generator = np.random.default_rng(settings.seed + 1)
+    squared, pixels = 0.0, 0.0
+    for index in frames:
+        target, face, hole = cut_hole(
+            np.asarray(footage.frames[index]),
+            np.asarray(footage.mattes[index, 0]),
+            footage.landmarks68[index],
+            generator,
+            settings,
+        )
+        gap = target * (1 - hole[..., None])
+        result = restorer.fill(gap, face, hole) if restorer else gap
+        squared += float((((result - target) ** 2).mean(-1) * hole).sum())
+        pixels += float(hole.sum())
+    return float(-10 * np.log10(max(squared / max(pixels, 1), 1e-10)))
