@@ -1,0 +1,299 @@
+"""The main road: text or sound -> lips, expressions, poses -> frames -> video.
+
+    voice      text to speech sentence by sentence, or the user's recording      speaking/sound.py
+    lips       mel -> audio-visual encoder, in overlapping chunks                speaking/chunks.py
+    motion     which source frame is shown when                                  speaking/motion.py
+    expression the source's own (or generated) coefficients, then the sliders    speaking/expression.py
+    picture    deform, splat, blend into the source frame                        speaking/painter.py
+    video      background, captions, mark; encode; sign                          editing.py, provenance.py
+
+Each stage runs in its own thread with a short queue behind it, so speech starts early, frames leave as
+they are made, and memory does not grow with length.
+"""
+
+import contextlib
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synctalk.avatar import Avatar
+from synctalk.editing import Look, Stage
+from synctalk.errors import SpeechError, SyncTalkError
+from synctalk.provenance import Credentials, sign_video
+from synctalk.speaking.background import in_background
+from synctalk.speaking.chunks import ATTENTION_REACH, Chunk, chunks, lip_features
+from synctalk.speaking.clock import Clock
+from synctalk.speaking.expression import Expression, ExpressionControl
+from synctalk.speaking.motion import HeadMotion
+from synctalk.speaking.painter import Painter, Shot
+from synctalk.speaking.sound import FPS, Piece, Recording, from_text
+from synctalk.speech.captions import caption_at, to_srt
+from synctalk.speech.text_to_speech import Word
+from synctalk.video import VideoWriter
+
+Sound = str | Path | tuple[NDArray[np.float32], int]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One frame with the sound heard while it is shown.
+
+    Args:
+        index: frame number; it shows time index / 25 s.
+        picture: uint8 RGB [H,W,3] (or RGBA [H,W,4] for a transparent background).
+        track: float32 [n,channels], the soundtrack from this frame's start to the next one's.
+        rate: of the soundtrack, Hz.
+        words: words that became known with this frame.
+        last: nothing follows.
+    """
+
+    index: int
+    picture: NDArray[np.uint8]
+    track: NDArray[np.float32]
+    rate: int
+    words: list[Word] = field(default_factory=list)
+    last: bool = False
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where the work stands: the step in words, frames done, frames in all (None while unknown)."""
+
+    step: str
+    done: int
+    total: int | None
+    seconds_left: float | None
+
+
+@dataclass(frozen=True)
+class Video:
+    """What `speak` made."""
+
+    path: Path
+    frames: int
+    fps: int
+    width: int
+    height: int
+    words: list[Word]
+    first_frame_s: float
+    seconds: float
+    """Time it took, from the call to the finished file."""
+    split_ms: dict[str, float]
+    """Milliseconds per frame each stage was busy; stages overlap in time."""
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the video."""
+        return self.frames / self.fps
+
+    def srt(self) -> str:
+        """Captions in SRT form; empty when the words are not known (speech from a recording)."""
+        return to_srt(self.words) if self.words else ""
+
+
+class Stopped(SyncTalkError):
+    """The user stopped it."""
+
+
+def stream(
+    text: str | None = None,
+    audio: Sound | None = None,
+    *,
+    avatar: str | Path | Avatar = "ben",
+    voice: str | None = None,
+    engine: str = "auto",
+    expression: Expression | None = None,
+    look: Look | None = None,
+    seed: int = 0,
+    clock: Clock | None = None,
+) -> Iterator[Moment]:
+    """Speak, and yield each frame with its sound as soon as it is made. Close the iterator to stop.
+
+    Args:
+        text: what to say, or
+        audio: what to lip-sync to: a path, or (samples [n] or [n,c] float in [-1,1], rate in Hz).
+        avatar: who speaks: a name, folder, hub id, or a loaded avatar.
+        voice: for text; None takes the avatar's usual voice.
+        engine: 'auto', 'edge' or 'kokoro'.
+        expression: sliders, emotion and head motion; None leaves the avatar's natural ones.
+        look: aspect, background, captions, visible mark.
+        seed: the same seed gives the same video.
+        clock: measures the stages.
+
+    Raises:
+        SpeechError: neither or both of text and audio, text that cannot be spoken, no such voice.
+        AudioError: sound that cannot be used.
+        AvatarError: no such avatar, or a damaged one.
+    """
+    pieces = open_voice(text, audio, voice, engine)
+    person = avatar if isinstance(avatar, Avatar) else Avatar.from_pretrained(avatar)
+    return _moments(pieces, person, expression or Expression(), look or Look(), seed, clock or Clock())
+
+
+def open_voice(
+    text: str | None, audio: Sound | None, voice: str | None = None, engine: str = "auto"
+) -> Iterable[Piece]:
+    """The voice to speak with; for a recording the checks are done here, before anything is rendered.
+
+    Raises:
+        SpeechError: neither or both of text and audio were given.
+        AudioError: the recording cannot be used.
+    """
+    if (text is None) == (audio is None):
+        raise SpeechError("Give either a text or a recording" + (", not both." if text is not None else "."))
+    if audio is not None:
+        return Recording(audio)
+    assert text is not None
+    return from_text(text, voice, engine)
+
+
+def _moments(
+    pieces: Iterable[Piece], avatar: Avatar, expression: Expression, look: Look, seed: int, clock: Clock
+) -> Iterator[Moment]:
+    """The stages, one after the other."""
+    from synctalk.face_sync.audio_visual_encoder import AudioVisualEncoder
+    from synctalk.speech.voice_activity import speech_mask
+
+    encode = clock.measured("lips", AudioVisualEncoder.from_pretrained().encode)
+    painter = Painter(avatar, clock)
+    stage = Stage(look, *painter.frame_size, centre_x=painter.centre_x)
+    spoken = in_background(clock.timed("voice", pieces), depth=4)
+    ready = in_background(chunks(lip_features(spoken, encode, speech_mask)), depth=3)
+    shots = in_background(painter.fetch(plan(ready, painter, expression, seed)), depth=12)
+    words: list[Word] = []
+    with contextlib.closing(shots):
+        for shot in shots:
+            picture = painter.paint(shot)
+            moment = _moment(shot.chunk, shot.place, picture)
+            if stage.active:
+                with clock.measure("dress"):
+                    words += moment.words
+                    caption = caption_at(words, moment.index / FPS) if look.captions else ""
+                    person = shot.person() if stage.needs_person else None
+                    dressed = stage.dress(moment.picture, person, moment.index, caption)
+                moment = replace(moment, picture=dressed)
+            yield moment
+
+
+def plan(ready: Iterable[Chunk], painter: Painter, expression: Expression, seed: int) -> Iterator[Shot]:
+    """For each frame: the source frame under it, and what drives the face."""
+    avatar = painter.avatar
+    motion = iter(HeadMotion(painter.source_motion(), expression.head_motion, seed))
+    rest, top = (limit.numpy() for limit in avatar.expression_limits())
+    control = ExpressionControl(expression, rest, top, seed)
+    own = avatar.blendshapes.numpy()
+    shown: list[int] = []  # source frames of the chunk and its context
+    coefficients = np.zeros((0, own.shape[1]), np.float32)
+    for chunk in ready:
+        more = list(itertools.islice(motion, len(chunk.lips) - len(shown)))
+        shown += more
+        coefficients = np.concatenate([coefficients, control.apply(own[more])])
+        conditions = painter.conditions(chunk.lips, coefficients, chunk.silence)
+        for place in range(chunk.frames):
+            row = chunk.before + place
+            yield Shot(chunk, place, shown[row], conditions[row])
+        kept = min(ATTENTION_REACH, chunk.before + chunk.frames) + chunk.after
+        shown, coefficients = shown[-kept:], coefficients[-kept:]
+
+
+def _moment(chunk: Chunk, i: int, picture: NDArray[np.uint8]) -> Moment:
+    """Frame `i` of a chunk with its part of the soundtrack."""
+    base = round(chunk.start * chunk.rate / FPS)
+    first, end = (round((chunk.start + k) * chunk.rate / FPS) - base for k in (i, i + 1))
+    last = chunk.last and i == chunk.frames - 1
+    track = chunk.track[first : len(chunk.track) if last else end]
+    return Moment(chunk.start + i, picture, track, chunk.rate, chunk.words if i == 0 else [], last)
+
+
+def speak(
+    text: str | None = None,
+    audio: Sound | None = None,
+    output: str | Path = "out.mp4",
+    *,
+    avatar: str | Path | Avatar = "ben",
+    voice: str | None = None,
+    engine: str = "auto",
+    expression: Expression | None = None,
+    look: Look | None = None,
+    seed: int = 0,
+    credentials: Credentials | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    cancel: threading.Event | None = None,
+    each: Callable[[Moment], None] | None = None,
+) -> Video:
+    """Make a video of the avatar saying it.
+
+    Args:
+        text, audio, avatar, voice, engine, expression, look, seed: as for `stream`.
+        output: the video to make; it appears under this name only when it is complete.
+        credentials: who signs the content credentials; None signs with this installation's own.
+        progress: called after each frame.
+        cancel: set it from another thread to stop.
+        each: called with each moment as it is made, for showing the picture early.
+
+    Raises:
+        Stopped: `cancel` was set; no file is left behind.
+        SpeechError, AudioError, AvatarError: as for `stream`.
+        VideoError: the video cannot be written.
+    """
+    clock = Clock()
+    began = time.perf_counter()
+    pieces = open_voice(text, audio, voice, engine)
+    total = pieces.frames if isinstance(pieces, Recording) else None
+    person = avatar if isinstance(avatar, Avatar) else Avatar.from_pretrained(avatar)
+    look = look or Look()
+    words: list[Word] = []
+    first_frame_s = 0.0
+    with contextlib.ExitStack() as open_things:
+        moments = open_things.enter_context(
+            contextlib.closing(_moments(pieces, person, expression or Expression(), look, seed, clock))
+        )
+        writer: VideoWriter | None = None
+        for moment in moments:
+            if cancel is not None and cancel.is_set():
+                raise Stopped("Stopped. No video was made.")
+            if writer is None:
+                first_frame_s = time.perf_counter() - began
+                writer = open_things.enter_context(_writer(output, moment))
+            with clock.measure("encode"):
+                writer.write(moment.picture)
+                writer.write_audio(moment.track)
+            words += moment.words
+            done = moment.index + 1
+            if moment.last:
+                total = done
+            if each is not None:
+                each(moment)
+            if progress is not None:
+                progress(_progress(done, total, began + first_frame_s))
+        if writer is None:
+            raise SpeechError("There was nothing to say.")
+        size = (writer.width, writer.height)
+        frames = writer.frames
+    if progress is not None:
+        progress(Progress("Signing", frames, frames, 0.0))
+    with clock.measure("sign"):
+        sign_video(output, person, credentials)
+    split = clock.per_frame(frames)
+    seconds = time.perf_counter() - began
+    return Video(Path(output), frames, FPS, *size, words, first_frame_s, seconds, split)
+
+
+def _writer(output: str | Path, moment: Moment) -> VideoWriter:
+    height, width = moment.picture.shape[:2]
+    channels = moment.track.shape[1]
+    return VideoWriter(
+        output, width, height, FPS, audio=(None, moment.rate), channels=channels, preset="ultrafast"
+    )
+
+
+def _progress(done: int, total: int | None, began: float) -> Progress:
+    spent = time.perf_counter() - began
+    left = None if total is None else spent / done * (total - done)
+    return Progress("Rendering", done, total, left)

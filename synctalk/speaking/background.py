@@ -1,0 +1,71 @@
+"""Run a stage of the road in its own thread, with a short queue between it and the next."""
+
+import queue
+import threading
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+
+class _Done:
+    """Marks the end of the stream, with the error that ended it if there was one."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.error = error
+
+
+def in_background(items: Iterable[Item], depth: int = 2) -> Iterator[Item]:
+    """Yield the same items, made ahead of time in a thread of their own.
+
+    At most `depth` finished items wait, so memory does not grow when the reader is slower. When the
+    reader stops early (`close()`, or an error of its own), the thread is told to stop, its own source
+    is closed, and the call returns only after the thread has ended: nothing keeps running unseen.
+
+    Args:
+        items: what to iterate in the background.
+        depth: how many finished items may wait.
+
+    Raises:
+        whatever `items` raises, at the place where the item would have been.
+    """
+    waiting: queue.Queue[Item | _Done] = queue.Queue(maxsize=depth)
+    stopped = threading.Event()
+
+    def put(item: "Item | _Done") -> bool:
+        while not stopped.is_set():
+            try:
+                waiting.put(item, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def work() -> None:
+        source = iter(items)
+        error: BaseException | None = None
+        try:
+            for item in source:
+                if not put(item):
+                    break
+        except BaseException as problem:
+            error = problem
+        finally:
+            close = getattr(source, "close", None)
+            if close is not None:
+                close()
+            put(_Done(error))
+
+    def read() -> Iterator[Item]:
+        thread = threading.Thread(target=work, name="synctalk-stage", daemon=True)
+        thread.start()
+        try:
+            while not isinstance(item := waiting.get(), _Done):
+                yield item
+            if item.error is not None:
+                raise item.error
+        finally:
+            stopped.set()
+            thread.join()
+
+    return read()
