@@ -1,0 +1,91 @@
+"""Kokoro's phoneme durations -> ARPAbet phones with times a mouth can follow."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from synctalk.speech.words import Phone
+
+_VOWEL_TABLE = (
+    "i:IY ɪ:IH ᵻ:IH ɛ:EH æ:AE a:AE ɑ:AA ɒ:AA ɔ:AO ʊ:UH u:UW ʌ:AH ə:AX ɐ:AX ᵊ:AX ɜ:ER "
+    "A:EY I:AY O:OW Q:OW W:AW Y:OY e:EY o:OW"
+)
+_CONSONANT_TABLE = (
+    "p:P b:B t:T d:D k:K ɡ:G f:F v:V θ:TH ð:DH s:S z:Z ʃ:SH ʒ:ZH ʧ:CH ʤ:JH h:HH m:M n:N "
+    "ŋ:NG l:L ɹ:R j:Y w:W T:DX ɾ:DX ʔ:T"
+)
+ARPABET: dict[str, str] = {
+    symbol: name
+    for symbol, name in (pair.split(":") for pair in f"{_VOWEL_TABLE} {_CONSONANT_TABLE}".split())
+}
+VOWELS = frozenset(pair.split(":")[1] for pair in _VOWEL_TABLE.split())
+SILENCE = "sil"
+
+_STRESS = {"ˈ": 2, "ˌ": 1}
+_PAUSE_S = 0.15  # a space that lasts longer is a pause in which the mouth closes
+_MARKS = ",.!?;:—…"
+
+
+def phones_from_durations(
+    symbols: Sequence[str],  # Kokoro's characters, without the blanks at both ends
+    words: Sequence[int],  # word of each character, -1 for spaces and marks
+    durations_s: np.ndarray,  # of each character and of the two blanks: [len(symbols) + 2]
+    lag_s: float,
+) -> list[Phone]:
+    """Phones of one utterance, contiguous from 0 to the end of the sound.
+
+    Kokoro's durations trail its sound by `lag_s`: the boundaries are moved earlier by that much.
+    A stress mark's time belongs to its vowel, a length mark's to the sound before it, a short space's
+    half to each neighbour; longer spaces and punctuation become silence.
+    """
+    edges = np.concatenate([[0.0], np.cumsum(durations_s)])
+    total = float(edges[-1])
+    drafts: list[_Draft] = [_Draft(SILENCE, 0.0, float(edges[1]), -1)]
+    pending_stress, pending_start = 0, None
+    for i, (symbol, word) in enumerate(zip(symbols, words, strict=True)):
+        start, end = float(edges[i + 1]), float(edges[i + 2])
+        last = drafts[-1]
+        if symbol in _STRESS:
+            pending_stress = _STRESS[symbol]
+            pending_start = start if pending_start is None else pending_start
+        elif symbol == "ː":
+            last.end = end
+        elif symbol in _MARKS or symbol == " ":
+            pending_start = None
+            if last.symbol == SILENCE:
+                last.end = end
+            elif symbol in _MARKS or end - start >= _PAUSE_S:
+                drafts.append(_Draft(SILENCE, start, end, -1))
+            else:
+                last.end = pending_start = (start + end) / 2.0
+        elif symbol in ARPABET:
+            name = ARPABET[symbol]
+            if last.symbol == "ER" and name == "R" and last.word == word:
+                last.end = end
+                continue
+            if pending_start is not None:
+                start, pending_start = pending_start, None
+            stress = 0
+            if name in VOWELS:
+                stress, pending_stress = pending_stress, 0
+            drafts.append(_Draft(name, start, end, word, stress))
+    if drafts[-1].symbol != SILENCE:
+        drafts.append(_Draft(SILENCE, drafts[-1].end, total, -1))
+    return _shifted(drafts, lag_s, total)
+
+
+class _Draft:
+    """A phone while its end is still open."""
+
+    def __init__(self, symbol: str, start: float, end: float, word: int, stress: int = 0) -> None:
+        self.symbol, self.start, self.end, self.word, self.stress = symbol, start, end, word, stress
+
+
+def _shifted(drafts: list[_Draft], lag_s: float, total: float) -> list[Phone]:
+    """Move inner boundaries earlier by the lag; join what is left without gaps."""
+    bounds = [0.0] + [min(max(d.end - lag_s, 0.0), total) for d in drafts[:-1]] + [total]
+    return [
+        Phone(d.symbol, start, end, d.word, d.stress)
+        for d, start, end in zip(drafts, bounds[:-1], bounds[1:], strict=True)
+        if end > start
+    ]
