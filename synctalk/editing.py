@@ -187,13 +187,17 @@ def _open_background(path: Path, width: int, height: int) -> Any:
 
     moving = path.suffix.lower() in (".mp4", ".mov", ".webm", ".mkv", ".m4v", ".gif")
     try:
-        clip: Any = VideoFileClip(str(path), audio=False) if moving else ImageClip(str(path), transparent=False)
+        clip: Any = (
+            VideoFileClip(str(path), audio=False) if moving else ImageClip(str(path), transparent=False)
+        )
         scale = max(width / clip.w, height / clip.h)
         clip = clip.resized((int(np.ceil(clip.w * scale)), int(np.ceil(clip.h * scale))))
         clip = clip.cropped(x_center=clip.w / 2, y_center=clip.h / 2, width=width, height=height)
         first = clip.get_frame(0)
     except (OSError, ValueError, KeyError) as error:
-        raise VideoError(f"The background {path.name} cannot be read as a picture or clip: {error}") from error
+        raise VideoError(
+            f"The background {path.name} cannot be read as a picture or clip: {error}"
+        ) from error
     return clip if moving else np.ascontiguousarray(first[..., :3], np.uint8)
 
 
@@ -235,4 +239,3 @@ def _put(
 
 def _even(value: float) -> int:
     return 2 * round(value / 2)
-

@@ -13,13 +13,17 @@ they are made, and memory does not grow with length.
 
 import contextlib
 import itertools
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+import types
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from synctalk.avatar import Avatar
@@ -29,10 +33,11 @@ from synctalk.provenance import Credentials, sign_video
 from synctalk.speaking.background import in_background
 from synctalk.speaking.chunks import ATTENTION_REACH, Chunk, chunks, lip_features
 from synctalk.speaking.clock import Clock
-from synctalk.speaking.expression import Expression, ExpressionControl
+from synctalk.speaking.expression import DRIVEN, Expression, ExpressionControl
 from synctalk.speaking.motion import HeadMotion
 from synctalk.speaking.painter import Painter, Shot
 from synctalk.speaking.sound import FPS, Piece, Recording, from_text
+from synctalk.speaking.transparent import TransparentWriter
 from synctalk.speech.captions import caption_at, to_srt
 from synctalk.speech.text_to_speech import Word
 from synctalk.video import VideoWriter
@@ -50,6 +55,7 @@ class Moment:
         track: float32 [n,channels], the soundtrack from this frame's start to the next one's.
         rate: of the soundtrack, Hz.
         words: words that became known with this frame.
+        notes: what a person should be told, for example that another voice engine stepped in.
         last: nothing follows.
     """
 
@@ -58,14 +64,14 @@ class Moment:
     track: NDArray[np.float32]
     rate: int
     words: list[Word] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     last: bool = False
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where the work stands: the step in words, frames done, frames in all (None while unknown)."""
+    """Where the work stands: frames done, frames in all and seconds left (None while unknown)."""
 
-    step: str
     done: int
     total: int | None
     seconds_left: float | None
@@ -86,6 +92,8 @@ class Video:
     """Time it took, from the call to the finished file."""
     split_ms: dict[str, float]
     """Milliseconds per frame each stage was busy; stages overlap in time."""
+    notes: list[str] = field(default_factory=list)
+    """What a person should be told, for example that another voice engine stepped in."""
 
     @property
     def duration_s(self) -> float:
@@ -208,10 +216,81 @@ def _moment(chunk: Chunk, i: int, picture: NDArray[np.uint8]) -> Moment:
     first, end = (round((chunk.start + k) * chunk.rate / FPS) - base for k in (i, i + 1))
     last = chunk.last and i == chunk.frames - 1
     track = chunk.track[first : len(chunk.track) if last else end]
-    return Moment(chunk.start + i, picture, track, chunk.rate, chunk.words if i == 0 else [], last)
+    words, notes = (chunk.words, chunk.notes) if i == 0 else ([], [])
+    return Moment(chunk.start + i, picture, track, chunk.rate, words, notes, last)
+
+
+def preview(
+    avatar: str | Path | Avatar | Painter = "ben",
+    expression: Expression | None = None,
+    frame: int | None = None,
+) -> NDArray[np.uint8]:
+    """A still of the avatar at rest, mouth shut, with an expression: what a slider does, at once.
+
+    Args:
+        avatar: who; a `Painter` kept from before saves loading.
+        expression: sliders and emotion.
+        frame: source frame to show; None takes a still one.
+
+    Returns:
+        uint8 RGB [H,W,3].
+    """
+    if isinstance(avatar, Painter):
+        painter = avatar
+    else:
+        painter = Painter(avatar if isinstance(avatar, Avatar) else Avatar.from_pretrained(avatar))
+    who = painter.avatar
+    if frame is None:
+        frame = next(iter(HeadMotion(painter.source_motion(), "calm")))
+    expression = replace(expression or Expression(), blinks_per_minute=None)
+    rest, top = (limit.numpy() for limit in who.expression_limits())
+    own = who.blendshapes[frame : frame + 1].numpy().copy()
+    own[:, list(DRIVEN)] = rest[list(DRIVEN)]
+    coefficients = ExpressionControl(expression, rest, top).apply(own)
+    quiet = 2 * ATTENTION_REACH + 1
+    still = Chunk(0, torch.zeros(quiet, 512), np.ones(quiet, bool), ATTENTION_REACH, ATTENTION_REACH)
+    conditions = painter.conditions(still.lips, np.repeat(coefficients, quiet, axis=0), still.silence)
+    shot = Shot(still, 0, frame, conditions[ATTENTION_REACH])
+    return painter.paint(next(painter.fetch([shot])))
 
 
 def speak(
+    text: str | None = None,
+    audio: Sound | None = None,
+    output: str | Path = "out.mp4",
+    *,
+    progress: Callable[[Progress], None] | None = None,
+    cancel: threading.Event | None = None,
+    **options: Any,
+) -> Video:
+    """Make a video of the avatar saying it.
+
+    Args:
+        text, audio: what to say, or what to lip-sync to.
+        output: the video to make; it appears under this name only when it is complete.
+        progress: called after each frame.
+        cancel: set it from another thread to stop.
+        options: avatar, voice, engine, expression, look, seed, credentials, as for `making`.
+
+    Raises:
+        Stopped: `cancel` was set; no file is left behind.
+        SpeechError, AudioError, AvatarError: as for `stream`.
+        VideoError: the video cannot be written.
+    """
+    work = making(text, audio, output, **options)
+    with contextlib.closing(work):
+        while True:
+            try:
+                _, state = next(work)
+            except StopIteration as finished:
+                return cast(Video, finished.value)
+            if progress is not None:
+                progress(state)
+            if cancel is not None and cancel.is_set():
+                raise Stopped("Stopped. No video was made.")
+
+
+def making(
     text: str | None = None,
     audio: Sound | None = None,
     output: str | Path = "out.mp4",
@@ -223,77 +302,81 @@ def speak(
     look: Look | None = None,
     seed: int = 0,
     credentials: Credentials | None = None,
-    progress: Callable[[Progress], None] | None = None,
-    cancel: threading.Event | None = None,
-    each: Callable[[Moment], None] | None = None,
-) -> Video:
-    """Make a video of the avatar saying it.
+) -> Generator[tuple[Moment, Progress], None, Video]:
+    """Make a video and yield each moment as it is written; the generator's value is the `Video`.
+
+    Closing the generator stops the work and leaves no file.
 
     Args:
         text, audio, avatar, voice, engine, expression, look, seed: as for `stream`.
-        output: the video to make; it appears under this name only when it is complete.
+        output: the video to make.
         credentials: who signs the content credentials; None signs with this installation's own.
-        progress: called after each frame.
-        cancel: set it from another thread to stop.
-        each: called with each moment as it is made, for showing the picture early.
 
     Raises:
-        Stopped: `cancel` was set; no file is left behind.
         SpeechError, AudioError, AvatarError: as for `stream`.
         VideoError: the video cannot be written.
     """
-    clock = Clock()
-    began = time.perf_counter()
+    clock, began = Clock(), time.perf_counter()
+    look = look or Look()
     pieces = open_voice(text, audio, voice, engine)
     total = pieces.frames if isinstance(pieces, Recording) else None
     person = avatar if isinstance(avatar, Avatar) else Avatar.from_pretrained(avatar)
-    look = look or Look()
     words: list[Word] = []
+    notes: list[str] = []
     first_frame_s = 0.0
-    with contextlib.ExitStack() as open_things:
-        moments = open_things.enter_context(
-            contextlib.closing(_moments(pieces, person, expression or Expression(), look, seed, clock))
-        )
-        writer: VideoWriter | None = None
+    moments = _moments(pieces, person, expression or Expression(), look, seed, clock)
+    with contextlib.closing(moments), contextlib.ExitStack() as files:
+        writer: Any = None
         for moment in moments:
-            if cancel is not None and cancel.is_set():
-                raise Stopped("Stopped. No video was made.")
             if writer is None:
                 first_frame_s = time.perf_counter() - began
-                writer = open_things.enter_context(_writer(output, moment))
+                writer = files.enter_context(_writer(output, moment, person, look))
             with clock.measure("encode"):
                 writer.write(moment.picture)
                 writer.write_audio(moment.track)
             words += moment.words
+            notes += [note for note in moment.notes if note not in notes]
             done = moment.index + 1
-            if moment.last:
-                total = done
-            if each is not None:
-                each(moment)
-            if progress is not None:
-                progress(_progress(done, total, began + first_frame_s))
+            yield moment, _progress(done, done if moment.last else total, began + first_frame_s)
         if writer is None:
             raise SpeechError("There was nothing to say.")
-        size = (writer.width, writer.height)
-        frames = writer.frames
-    if progress is not None:
-        progress(Progress("Signing", frames, frames, 0.0))
     with clock.measure("sign"):
         sign_video(output, person, credentials)
-    split = clock.per_frame(frames)
     seconds = time.perf_counter() - began
-    return Video(Path(output), frames, FPS, *size, words, first_frame_s, seconds, split)
-
-
-def _writer(output: str | Path, moment: Moment) -> VideoWriter:
-    height, width = moment.picture.shape[:2]
-    channels = moment.track.shape[1]
-    return VideoWriter(
-        output, width, height, FPS, audio=(None, moment.rate), channels=channels, preset="ultrafast"
+    return Video(
+        Path(output),
+        writer.frames,
+        FPS,
+        writer.width,
+        writer.height,
+        words,
+        first_frame_s,
+        seconds,
+        clock.per_frame(writer.frames),
+        notes,
     )
+
+
+def _writer(output: str | Path, moment: Moment, avatar: Avatar, look: Look) -> Any:
+    height, width = moment.picture.shape[:2]
+    sound: Any = {"audio": (None, moment.rate), "channels": moment.track.shape[1]}
+    tags = {"comment": f"AI generated talking head of the avatar '{avatar.name}', made with SyncTalk++"}
+    if look.transparent:
+        return TransparentWriter(output, width, height, FPS, metadata=tags, **sound)
+    return VideoWriter(output, width, height, FPS, preset="ultrafast", metadata=tags, **sound)
 
 
 def _progress(done: int, total: int | None, began: float) -> Progress:
     spent = time.perf_counter() - began
     left = None if total is None else spent / done * (total - done)
-    return Progress("Rendering", done, total, left)
+    return Progress(done, total, left)
+
+
+class _Callable(types.ModuleType):
+    """Lets `from synctalk import speak; speak(...)` work although this module has the same name."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Video:
+        return speak(*args, **kwargs)
+
+
+sys.modules[__name__].__class__ = _Callable

@@ -4,5 +4,8 @@ The module of command `train-encoder` is `train_encoder.py`.
 """
 
 COMMANDS = {
+    "speak": "make an avatar say a text or a recording",
+    "batch": "make many videos from a list",
+    "verify": "read a video's content credentials",
     "bench": "measure speed on this machine",
 }

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from synctalk.speaking.sound import SAMPLES_PER_FRAME, Piece, Word
+from synctalk.speaking.sound import RATE, SAMPLES_PER_FRAME, Piece, Word
 
 MEL_REACH = 5  # frames; also the step after which mel rows and frames coincide (16 rows)
 ATTENTION_REACH = 4
@@ -32,6 +32,7 @@ class Chunk:
         track: float32 [n,channels], the soundtrack of the frames.
         rate: of the soundtrack, Hz.
         words: words that begin in the pieces of voice that arrived with this chunk.
+        notes: what a person should be told about the voice.
         last: nothing follows.
     """
 
@@ -40,9 +41,10 @@ class Chunk:
     silence: NDArray[np.bool_]
     before: int
     after: int
-    track: NDArray[np.float32]
-    rate: int
+    track: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 1), np.float32))
+    rate: int = RATE
     words: list[Word] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     last: bool = False
 
     @property
@@ -95,19 +97,22 @@ def chunks(features: Iterable[tuple[Tensor, NDArray[np.bool_], Piece | None]]) -
     silence = np.zeros(0, bool)
     track: list[NDArray[np.float32]] = []
     words: list[Word] = []
+    notes: list[str] = []
     rate, start, before = 0, 0, 0
 
     def cut(count: int, last: bool) -> Chunk:
-        nonlocal lips, silence, track, words, start, before
+        nonlocal lips, silence, track, words, notes, start, before
         after = 0 if last else ATTENTION_REACH
         size = before + count + after
         sound = np.concatenate(track)
         # Frame edges fall on round(i rate / fps): no drift whatever the rate.
         samples = len(sound) if last else round((start + count) * rate / 25) - round(start * rate / 25)
-        ready = Chunk(start, lips[:size], silence[:size], before, after, sound[:samples], rate, words, last)
+        ready = Chunk(
+            start, lips[:size], silence[:size], before, after, sound[:samples], rate, words, notes, last
+        )
         kept = min(ATTENTION_REACH, before + count)
         lips, silence = lips[before + count - kept :], silence[before + count - kept :]
-        track, words = [sound[samples:]], []
+        track, words, notes = [sound[samples:]], [], []
         start, before = start + count, kept
         return ready
 
@@ -116,6 +121,7 @@ def chunks(features: Iterable[tuple[Tensor, NDArray[np.bool_], Piece | None]]) -
         if piece is not None:
             track.append(piece.track)
             words += piece.words
+            notes += piece.notes
             rate = piece.rate
         # One chunk's worth more is held back, so that the last chunk is never empty.
         while len(lips) - before - ATTENTION_REACH > (wanted := CHUNK if start else FIRST_CHUNK):

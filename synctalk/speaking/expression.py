@@ -37,7 +37,7 @@ _COLUMNS: dict[str, tuple[int, ...]] = {
     **{name: (column,) for name, column in zip(CONTROLS, CORE_SEVEN, strict=False)},
     "smile": SMILE,
 }
-_DRIVEN = (*CORE_SEVEN, *SMILE)
+DRIVEN = (*CORE_SEVEN, *SMILE)
 _LIDS = tuple(BLENDSHAPE_NAMES.index(name) for name in ("eyeBlinkLeft", "eyeBlinkRight"))
 
 # Lids of one blink at 25 fps: they fall in two frames and rise in five.
@@ -125,7 +125,7 @@ class ExpressionControl:
         """
         out = np.array(curves, np.float32)
         rest, top = self._rest, self._top
-        driven = list(_DRIVEN)
+        driven = list(DRIVEN)
         if self._blinks is not None:
             self._reblink(out)
         out[:, driven] = rest[driven] + self.expression.intensity * (out[:, driven] - rest[driven])

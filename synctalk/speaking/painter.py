@@ -56,7 +56,7 @@ class Painter:
         self.avatar = avatar
         self.clock = clock or Clock()
         self._renderer = avatar.renderer()
-        self._sync = PortraitSync(restorer=None if avatar.torso is None else avatar.torso.fill)
+        self._sync = PortraitSync(avatar.size, avatar.crop, avatar.torso)
         self._viewmats = avatar.viewmats
         # Readers of its own: several videos of one avatar may be made at once.
         self._source = VideoReader(avatar.folder / "source.mp4")
@@ -108,4 +108,4 @@ class Painter:
             viewmat = self._viewmats[shot.source_index]
             image, alpha = self._renderer.render(shot.condition[None], 0, viewmat)
         with self.clock.measure("blend"):
-            return self._sync.blend(shot.source, image, alpha, shot.mattes, self.avatar.crop)
+            return self._sync(shot.source, image, alpha, shot.mattes)

@@ -31,12 +31,14 @@ class Piece:
         rate: Hz.
         voice: float32 [frames * 640], mono at 16 kHz.
         words: the words spoken in it; times in seconds from the start of the whole speech.
+        notes: what a person should be told, for example that another voice engine stepped in.
     """
 
     track: NDArray[np.float32]
     rate: int
     voice: NDArray[np.float32]
     words: list[Word] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def frames(self) -> int:
@@ -55,7 +57,7 @@ def from_text(text: str, voice: str | None = None, engine: str = "auto") -> Iter
         piece = whole_frames(speech)
         at = start / FPS
         words = [replace(w, start_s=w.start_s + at, end_s=w.end_s + at) for w in speech.words]
-        yield replace(piece, words=words)
+        yield replace(piece, words=words, notes=list(speech.notes))
         start += piece.frames
 
 

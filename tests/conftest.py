@@ -1,0 +1,20 @@
+"""What several rooms' tests share."""
+
+from pathlib import Path
+
+import pytest
+from tiny_avatar import make_tiny_avatar
+
+from synctalk.avatar import Avatar
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A 200-Gaussian avatar's folder. Do not write into it."""
+    return make_tiny_avatar(tmp_path_factory.mktemp("avatars") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def tiny_avatar(tiny_folder: Path) -> Avatar:
+    """A 200-Gaussian avatar."""
+    return Avatar(tiny_folder)
