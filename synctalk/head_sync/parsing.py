@@ -126,7 +126,9 @@ class Parser:
         """The key frame's mattes moved to this frame, and how badly the moved key frame fits it."""
         assert self._key is not None
         key_grey, key_mattes = self._key
-        motion = self._flow.calc(grey, key_grey, None)  # this frame -> key frame, pixels of the grid
+        motion = self._flow.calc(
+            grey, key_grey, np.zeros((_SIDE, _SIDE, 2), np.float32)
+        )  # this frame -> key frame, pixels of the grid
         y, x = np.mgrid[:_SIDE, :_SIDE].astype(np.float32)
         across, down = x + motion[..., 0], y + motion[..., 1]
         moved = cv2.remap(
@@ -200,7 +202,7 @@ def face_region(landmarks478: NDArray[np.floating], height: int, width: int) -> 
         # 4 fractional bits; OpenCV's whole numbers are pixel centres.
         corners = np.round((outline - 0.5) * 16).astype(np.int32)
         cv2.fillPoly(region, [corners], 255, lineType=cv2.LINE_AA, shift=4)
-    return region.astype(np.float32) / 255
+    return (region / 255).astype(np.float32)
 
 
 def intersection_over_union(predicted: NDArray[np.integer], true: NDArray[np.integer]) -> NDArray[np.float64]:
