@@ -44,6 +44,16 @@ _LIDS = tuple(BLENDSHAPE_NAMES.index(name) for name in ("eyeBlinkLeft", "eyeBlin
 _BLINK = np.array([0.45, 1.0, 0.95, 0.65, 0.35, 0.15, 0.05], np.float32)
 
 
+def _check_range(name: str, value: float, low: float, high: float) -> None:
+    if not (isinstance(value, int | float) and math.isfinite(value) and low <= value <= high):
+        raise SyncTalkError(f"{name} must lie between {low} and {high}, not {value!r}.")
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise SyncTalkError(f"{name} must be one of {', '.join(choices)}, not {value!r}.")
+
+
 @dataclass(frozen=True)
 class Expression:
     """What the face should do. The defaults leave the avatar's natural movement as it is."""
@@ -188,13 +198,3 @@ def expression_from(values: dict[str, object]) -> Expression:
             except (TypeError, ValueError):
                 raise SyncTalkError(f"{name} must be a number, not {value!r}.") from None
     return Expression(**ready)  # type: ignore[arg-type]
-
-
-def _check_range(name: str, value: float, low: float, high: float) -> None:
-    if not (isinstance(value, int | float) and math.isfinite(value) and low <= value <= high):
-        raise SyncTalkError(f"{name} must lie between {low} and {high}, not {value!r}.")
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise SyncTalkError(f"{name} must be one of {', '.join(choices)}, not {value!r}.")
