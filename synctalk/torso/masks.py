@@ -18,14 +18,14 @@ def widen(mask: np.ndarray, reach_px: float) -> np.ndarray:
     return cv2.distanceTransform(outside, cv2.DIST_L2, 3) <= reach_px
 
 
-def cheeks_and_chin(face: np.ndarray, eye_line: float, reach_px: float, ramp_px: float = 16.0) -> np.ndarray:
+def cheeks_and_chin(face: np.ndarray, eye_line: float, mouth_line: float, reach_px: float) -> np.ndarray:
     """The face mask grown over cheeks and chin but not over the forehead.
 
     Args:
         face: face matte, uint8 [H,W] (cut at 128) or bool.
-        eye_line: image row of the eyes, px; growth starts there and is whole `ramp_px` below.
+        eye_line, mouth_line: image rows of eyes and mouth, px; growth starts at the first and is whole
+            at the second, so that hair and ears stay as they are.
         reach_px: growth at cheeks and chin, px (10-30 at random in training, 15 at inference, for 512 px).
-        ramp_px: rows over which the growth sets in.
 
     Returns:
         bool [H,W], the widened mask (it contains the face).
@@ -33,5 +33,5 @@ def cheeks_and_chin(face: np.ndarray, eye_line: float, reach_px: float, ramp_px:
     inside = face if face.dtype == bool else face >= 128
     distance = cv2.distanceTransform((~inside).astype(np.uint8), cv2.DIST_L2, 3)
     rows = np.arange(face.shape[0], dtype=np.float32)[:, None]
-    reach = reach_px * np.clip((rows - eye_line) / ramp_px, 0, 1)
+    reach = reach_px * np.clip((rows - eye_line) / max(mouth_line - eye_line, 1.0), 0, 1)
     return inside | (distance <= reach) & (reach > 0)

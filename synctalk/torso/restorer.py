@@ -14,28 +14,28 @@ BLOCK = 4  # pixels per side of the blocks the network works on
 STRIDE = 4 * BLOCK  # height and width are padded to a multiple of this
 
 
-def pyramid_fill(picture: Tensor, known: Tensor, levels: int = 6) -> Tensor:
-    """Fill unknown pixels smoothly from the known ones around them (push-pull).
+def pyramid_fill(seen: Tensor, weight: Tensor, levels: int = 6) -> Tensor:
+    """Fill what is not seen smoothly from what is seen around it (push-pull).
 
     Args:
-        picture: [B,3,H,W].
-        known: [B,1,H,W], 1 where the picture counts, 0 in the hole.
+        seen: [B,3,H,W], colours already multiplied by their weight.
+        weight: [B,1,H,W] in [0,1], how much of each pixel is seen.
         levels: halvings; reaches about 2**levels pixels into a hole.
 
     Returns:
-        [B,3,H,W], equal to the picture where known is 1.
+        [B,3,H,W], equal to `seen` where the weight is 1.
     """
-    sums = [picture * known]
-    weights = [known]
+    sums = [seen]
+    weights = [weight]
     for _ in range(levels):
         if min(sums[-1].shape[-2:]) < 2:
             break
         sums.append(F.avg_pool2d(sums[-1], 2, ceil_mode=True))
         weights.append(F.avg_pool2d(weights[-1], 2, ceil_mode=True))
     filled = sums[-1] / weights[-1].clamp_min(1e-4)
-    for total, weight in zip(reversed(sums[:-1]), reversed(weights[:-1]), strict=True):
+    for total, known in zip(reversed(sums[:-1]), reversed(weights[:-1]), strict=True):
         coarse = F.interpolate(filled, size=total.shape[-2:], mode="bilinear", align_corners=False)
-        filled = total + (1 - weight) * coarse
+        filled = total + (1 - known) * coarse
     return filled
 
 
@@ -80,47 +80,55 @@ class TorsoRestorer(nn.Module):
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
 
-    def forward(self, picture: Tensor, face: Tensor, hole: Tensor) -> Tensor:
-        """Fill the hole.
+    def forward(self, face: Tensor, alpha: Tensor, background: Tensor, widened: Tensor) -> Tensor:
+        """Lay the face over the background and fill the hole between them.
 
         Args:
-            picture: [B,3,H,W] in [0,1], the rendered face laid over the source; H, W multiples of 16.
-            face: [B,1,H,W], alpha of the rendered face.
-            hole: [B,1,H,W], 1 where the source is not to be trusted (the widened mask less the face).
+            face: [B,3,H,W], the rendered face, colours multiplied by alpha; H, W multiples of 16.
+            alpha: [B,1,H,W] in [0,1], of the rendered face.
+            background: [B,3,H,W] in [0,1], the source frame.
+            widened: [B,1,H,W] in [0,1], the source's face mask grown over cheeks and chin: there the
+                source is never shown.
 
         Returns:
-            [B,3,H,W]: the picture, with the hole replaced.
+            [B,3,H,W]: face + (1 - alpha) ((1 - widened) background + widened healed).
         """
-        filled = pyramid_fill(picture, 1 - hole)
-        x = F.pixel_unshuffle(torch.cat([filled - 0.5, face, hole], 1), BLOCK).to(self.leave.weight.dtype)
+        shown = (1 - alpha) * (1 - widened)
+        hole = (1 - alpha) * widened
+        filled = pyramid_fill(face + shown * background, alpha + shown)
+        x = F.pixel_unshuffle(torch.cat([filled - 0.5, alpha, hole], 1), BLOCK).to(self.leave.weight.dtype)
         x = x.contiguous(memory_format=torch.channels_last)
         top = self.enter(x)
         middle = self.middle(F.relu(self.down1(top)))
         low = self.low(F.relu(self.down2(middle)))
         middle = self.merge2(torch.cat([F.interpolate(self.up2(low), scale_factor=2.0), middle], 1))
         top = self.merge1(torch.cat([F.interpolate(self.up1(middle), scale_factor=2.0), top], 1))
-        missing = F.pixel_shuffle(self.leave(top).to(picture.dtype), BLOCK)
+        missing = F.pixel_shuffle(self.leave(top).to(face.dtype), BLOCK)
         return filled + hole * missing
 
     @torch.inference_mode()
-    def fill(self, picture: np.ndarray, face: np.ndarray, hole: np.ndarray) -> np.ndarray:
-        """Fill the hole of one crop; only the crop is computed, so keep it tight around the seam.
+    def fill(
+        self, face: np.ndarray, alpha: np.ndarray, background: np.ndarray, widened: np.ndarray
+    ) -> np.ndarray:
+        """`forward` for one crop of any size; keep it tight around the seam, all of it is computed.
 
         Args:
-            picture: float32 [h,w,3] in [0,1], the rendered face laid over the source.
-            face: float32 [h,w], alpha of the rendered face.
-            hole: float32 [h,w] in [0,1].
+            face: float32 [h,w,3], the rendered face, colours multiplied by alpha.
+            alpha: float32 [h,w].
+            background: float32 [h,w,3] in [0,1], the source frame.
+            widened: float32 [h,w] in [0,1], from `masks.cheeks_and_chin`.
 
         Returns:
-            float32 [h,w,3]; equal to `picture` where the hole is 0.
+            float32 [h,w,3].
         """
-        height, width = hole.shape
-        bottom, right = -height % STRIDE, -width % STRIDE
-        stacked = np.concatenate([picture, face[..., None], hole[..., None]], 2, dtype=np.float32)
-        tensor = torch.from_numpy(stacked).permute(2, 0, 1)[None]
-        tensor = F.pad(tensor, (0, right, 0, bottom), mode="replicate")
-        result = self(tensor[:, :3], tensor[:, 3:4], tensor[:, 4:5])[0, :, :height, :width]
-        return result.permute(1, 2, 0).contiguous().numpy()
+        height, width = alpha.shape
+        stacked = np.concatenate(
+            [face, alpha[..., None], background, widened[..., None]], 2, dtype=np.float32
+        )
+        x = torch.from_numpy(stacked).permute(2, 0, 1)[None]
+        x = F.pad(x, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
+        healed = self(x[:, :3], x[:, 3:4], x[:, 4:7], x[:, 7:8])[0, :, :height, :width]
+        return healed.permute(1, 2, 0).contiguous().numpy()
 
     def save(self, path: Path) -> None:
         """Write the weights as float16 safetensors."""

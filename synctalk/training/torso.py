@@ -46,8 +46,9 @@ class TorsoTraining:
     seed: int = 0
 
 
-def _eye_line(landmarks: np.ndarray) -> float:
-    return float(landmarks[36:48, 1].mean())
+def _lines(landmarks: np.ndarray) -> tuple[float, float]:
+    """Image rows of eyes and mouth, from landmarks [68,2]."""
+    return float(landmarks[36:48, 1].mean()), float(landmarks[48:60, 1].mean())
 
 
 def cut_hole(
@@ -67,12 +68,12 @@ def cut_hole(
         settings: ranges.
 
     Returns:
-        target float32 [h,w,3] in [0,1], face alpha float32 [h,w], hole float32 [h,w].
+        target float32 [h,w,3] in [0,1], face alpha float32 [h,w], widened mask float32 [h,w].
     """
     height, width = settings.crop
     unit = frame.shape[0] / 512
     jaw = landmarks[2:15]
-    centre = np.array([jaw[:, 0].mean(), 0.4 * _eye_line(landmarks) + 0.6 * jaw[:, 1].max()])
+    centre = np.array([jaw[:, 0].mean(), 0.4 * _lines(landmarks)[0] + 0.6 * jaw[:, 1].max()])
     centre += generator.normal(0, 8, 2) * unit
     scale = generator.uniform(*settings.scale) / unit
     turn = cv2.getRotationMatrix2D(
@@ -84,14 +85,13 @@ def cut_hole(
     target = cv2.warpAffine(frame, turn, (width, height), borderMode=cv2.BORDER_REPLICATE)
     matte = cv2.warpAffine(face, turn, (width, height))
     points = landmarks @ turn[:, :2].T + turn[:, 2]
-    inside = (matte >= 128).astype(np.uint8)
     reach = float(generator.uniform(*settings.widening_px))
-    hole = cheeks_and_chin(matte, _eye_line(points), reach).astype(np.float32)
+    widened = cheeks_and_chin(matte, *_lines(points), reach).astype(np.float32)
     shrink = float(generator.uniform(0, settings.erosion_px))
+    inside = (matte >= 128).astype(np.uint8)
     kept = (cv2.distanceTransform(inside, cv2.DIST_L2, 3) > shrink).astype(np.float32)
     alpha = cv2.GaussianBlur(kept, (0, 0), 1.2)
-    hole = np.clip(hole - alpha, 0, 1)
-    return target.astype(np.float32) / 255, alpha, hole.astype(np.float32)
+    return target.astype(np.float32) / 255, alpha, widened
 
 
 def _batch(
@@ -112,11 +112,11 @@ def _batch(
                 settings,
             )
         )
-    targets, faces, holes = (np.stack(part) for part in zip(*examples, strict=True))
+    targets, alphas, widened = (np.stack(part) for part in zip(*examples, strict=True))
     return (
         torch.from_numpy(targets).permute(0, 3, 1, 2),
-        torch.from_numpy(faces)[:, None],
-        torch.from_numpy(holes)[:, None],
+        torch.from_numpy(alphas)[:, None],
+        torch.from_numpy(widened)[:, None],
     )
 
 
@@ -157,11 +157,10 @@ def train_torso(
         share = max(step / settings.steps, (time.monotonic() - begin) / budget)
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * min(1.0, (step + 1) / 20) * (1 - share) ** 0.9
-        targets, faces, holes = _batch(subjects, generator, settings)
-        results = restorer(targets, faces, holes)
-        area = holes.sum().clamp_min(1)
-        pixel = ((results - targets).abs() * holes).sum() / (3 * area)
-        # The loss lies outside the hole as zero anyway: the perceptual term sees the healed whole.
+        targets, alphas, widened = _batch(subjects, generator, settings)
+        results = restorer(targets * alphas, alphas, targets, widened)
+        hole = (1 - alphas) * widened
+        pixel = (results - targets).abs().sum() / (3 * hole.sum().clamp_min(1))  # 0 outside the hole
         seen = sum(
             perceptual(result.permute(1, 2, 0), perceptual.features(target.permute(1, 2, 0)))
             for result, target in zip(results, targets, strict=True)
@@ -175,7 +174,8 @@ def train_torso(
         optimizer.step()
         step += 1
         if report and step % 25 == 0:
-            report({"step": step, "loss": float(loss), "pixel": float(pixel), "perceptual": float(seen)})
+            values = {"loss": loss, "pixel": pixel, "perceptual": seen}
+            report({"step": step} | {name: float(value.detach()) for name, value in values.items()})
     restorer.eval().save(path)
     log.info("Torso restorer: %d steps in %.0f s, kept in %s.", step, time.monotonic() - begin, path)
     return restorer
@@ -200,15 +200,18 @@ def hole_psnr(
     generator = np.random.default_rng(settings.seed + 1)
     squared, pixels = 0.0, 0.0
     for index in frames:
-        target, face, hole = cut_hole(
+        target, alpha, widened = cut_hole(
             np.asarray(footage.frames[index]),
             np.asarray(footage.mattes[index, 0]),
             footage.landmarks68[index],
             generator,
             settings,
         )
-        gap = target * (1 - hole[..., None])
-        result = restorer.fill(gap, face, hole) if restorer else gap
-        squared += float((((result - target) ** 2).mean(-1) * hole).sum())
-        pixels += float(hole.sum())
+        hole = (1 - alpha) * widened
+        if restorer:
+            result = restorer.fill(target * alpha[..., None], alpha, target, widened)
+        else:
+            result = target * (1 - hole[..., None])
+        squared += float(((result - target) ** 2).mean(-1)[hole > 0.5].sum())
+        pixels += float((hole > 0.5).sum())
     return float(-10 * np.log10(max(squared / max(pixels, 1), 1e-10)))
