@@ -1,0 +1,53 @@
+"""Deformation: what sound and expression do to the Gaussians (Eq. 19-20)."""
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from synctalk.portrait.settings import PortraitSettings
+
+
+@dataclass
+class Offsets:
+    """Offsets of Gaussian attributes, before activation."""
+
+    means: Tensor  # [N,3]
+    quats: Tensor  # [N,4]
+    scales: Tensor  # [N,3], added to the logarithm
+    colors: Tensor | None  # [N,3]
+
+
+class Deformation(nn.Module):
+    """A shared trunk and one regressor per attribute.
+
+    The first layer is written as three maps (triplane feature, attended lips, attended expression)
+    whose sum is one linear layer of the concatenation: the first is constant per Gaussian, so
+    inference computes it once.
+    """
+
+    def __init__(self, settings: PortraitSettings):
+        super().__init__()
+        width = settings.hidden
+        self.from_feature = nn.Linear(settings.triplane_dim, width)
+        self.from_lower = nn.Linear(settings.lower_dim, width, bias=False)
+        self.from_upper = nn.Linear(settings.upper_dim, width, bias=False)
+        self.trunk = nn.ModuleList([nn.Linear(width, width) for _ in range(settings.deform_layers - 1)])
+        outputs = {"means": 3, "quats": 4, "scales": 3} | ({"colors": 3} if settings.deform_colors else {})
+        self.regressors = nn.ModuleDict({name: _regressor(width, size) for name, size in outputs.items()})
+
+    def forward(self, features: Tensor, lower: Tensor, upper: Tensor) -> Offsets:
+        """Offsets for `features` [N,D] with attended conditions `lower` [N,L] and `upper` [N,U]."""
+        hidden = self.from_feature(features) + self.from_lower(lower) + self.from_upper(upper)
+        hidden = hidden.relu()
+        for layer in self.trunk:
+            hidden = layer(hidden).relu()
+        found = {name: regressor(hidden) for name, regressor in self.regressors.items()}
+        return Offsets(found["means"], found["quats"], found["scales"], found.get("colors"))
+
+
+def _regressor(inputs: int, outputs: int) -> nn.Linear:
+    """A last layer that starts with hardly any offset."""
+    layer = nn.Linear(inputs, outputs)
+    nn.init.normal_(layer.weight, std=1e-3)
+    nn.init.zeros_(layer.bias)
+    return layer

@@ -1,0 +1,150 @@
+"""The portrait of one person: triplane, canonical Gaussians, attention and deformation together.
+
+The two attention modules belong to the Face-Sync Controller and are handed in, so that this room
+needs to know only their shapes:
+
+- `temporal(lips [T,512]) -> [T,32]` and `temporal.windows([B,8,512]) -> [B,32]`
+- `facial(features [N,D], heights [N]) -> (lower [N,L], upper [N,U])`, zero outside each half.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from synctalk.errors import AvatarError
+from synctalk.portrait.canonical import CanonicalGaussians, sh_to_rgb
+from synctalk.portrait.deformation import Deformation
+from synctalk.portrait.settings import PortraitSettings
+from synctalk.portrait.silence import silence_weights
+from synctalk.portrait.triplane import TriPlane
+from synctalk.tensor_file import load_module, read_tensors, write_tensors
+
+FORMAT = 1
+# A scale beyond these is no part of a head: e^-7 is 0.1 mm, e^-1.2 is 3 cm.
+LOG_SCALE_RANGE = (-7.0, -1.2)
+
+
+@dataclass
+class Gaussians:
+    """Gaussians as the rasterizer takes them."""
+
+    means: Tensor  # [N,3]
+    quats: Tensor  # [N,4] wxyz, unit length
+    scales: Tensor  # [N,3]
+    opacities: Tensor  # [N]
+    colors: Tensor  # [N,3]
+    offsets: Tensor | None = None  # [N,3] how far the deformation moved each
+
+
+class PortraitModel(nn.Module):
+    """Everything portrait.safetensors holds."""
+
+    expression_mean: Tensor
+    expression_std: Tensor
+    condition_samples: Tensor
+
+    def __init__(self, count: int, settings: PortraitSettings, temporal: nn.Module, facial: nn.Module):
+        super().__init__()
+        self.settings = settings
+        self.triplane = TriPlane(settings.plane_levels, settings.plane_features, settings.extent)
+        self.canonical = CanonicalGaussians(count, settings)
+        self.deformation = Deformation(settings)
+        self.temporal: Any = temporal
+        self.facial: Any = facial
+        # What the lip feature is while nobody speaks; learnt from the silent frames.
+        self.closed_mouth = nn.Parameter(torch.zeros(settings.lip_features))
+        drivers = len(settings.lower) + len(settings.upper)
+        self.register_buffer("expression_mean", torch.zeros(drivers))
+        self.register_buffer("expression_std", torch.ones(drivers))
+        # Conditions seen in training, for finding out which Gaussians can move at all.
+        self.register_buffer("condition_samples", torch.zeros(64, settings.lower_dim + settings.upper_dim))
+
+    def expression_drivers(self, expressions: Tensor) -> Tensor:
+        """The coefficients this portrait uses, standardised: [T,52] -> [T,lower+upper], smile first."""
+        chosen = expressions[:, list(self.settings.lower + self.settings.upper)]
+        return (chosen - self.expression_mean) / self.expression_std
+
+    def conditions(self, lips: Tensor, expressions: Tensor, silence: Tensor | None = None) -> Tensor:
+        """What drives each frame [T,L+U]: lip feature, smile, upper-face coefficients.
+
+        `lips` [T,512] from the audio-visual encoder, `expressions` [T,52], `silence` [T] bool from
+        voice activity: where it lasts, the learnt closed-mouth code takes the place of the lip feature.
+        """
+        spoken = self.temporal(lips)
+        if silence is not None:
+            spoken = self.closed(spoken, silence_weights(silence))
+        return torch.cat([spoken, self.expression_drivers(expressions)], dim=1)
+
+    def closed(self, spoken: Tensor, weight: Tensor) -> Tensor:
+        """`spoken` [T,32] moved to the closed-mouth code by `weight` [T] in [0,1]."""
+        return torch.lerp(spoken, self.closed_mouth.expand_as(spoken), weight[:, None].to(spoken))
+
+    def forward(
+        self, viewmat: Tensor, condition: Tensor | None = None, rows: Tensor | None = None
+    ) -> Gaussians:
+        """The Gaussians for one picture, differentiable (Eq. 16-20).
+
+        `viewmat` [4,4]; `condition` [L+U] or None for the canonical head; `rows` [n] to compute only
+        some Gaussians.
+        """
+        means = self.canonical.means if rows is None else self.canonical.means.index_select(0, rows)
+        features = self.triplane(means)
+        at_rest = self.canonical(features, rows)
+        position, rotation, scale, tint, moved = at_rest.means, at_rest.quats, at_rest.scales, None, None
+        if condition is not None:
+            lower_mask, upper_mask = self.facial(features, means[:, 1].detach())
+            split = self.settings.lower_dim
+            offsets = self.deformation(
+                features, lower_mask * condition[:split], upper_mask * condition[split:]
+            )
+            position, rotation = position + offsets.means, rotation + offsets.quats
+            scale, tint, moved = scale + offsets.scales, offsets.colors, offsets.means
+        colors = sh_to_rgb(at_rest.sh, at_rest.means, viewmat)
+        return Gaussians(
+            means=position,
+            quats=F.normalize(rotation, dim=1),
+            scales=scale.clamp(*LOG_SCALE_RANGE).exp(),
+            opacities=at_rest.opacities.sigmoid(),
+            colors=colors if tint is None else colors + tint,
+            offsets=moved,
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write portrait.safetensors; what only colours and moves is stored in half precision."""
+        write_tensors(path, packed(self.state_dict()), {"format": FORMAT, **self.settings.as_dict()})
+
+
+def packed(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors as stored: float32 where rounding would show (positions, statistics), else float16."""
+    exact = ("canonical.means", "expression_", "facial.", "temporal.")
+    return {
+        name: value if name.startswith(exact) or not value.is_floating_point() else value.half()
+        for name, value in state.items()
+    }
+
+
+def load_portrait(
+    path: str | Path, make_temporal: Callable[[], nn.Module], make_facial: Callable[..., nn.Module]
+) -> PortraitModel:
+    """Read a portrait; `make_temporal()` and `make_facial(triplane_dim, lip_dim, expression_dim)` build
+    the attention modules whose weights the file holds.
+
+    Raises AvatarError for an unreadable file, an unknown version, missing or unknown tensors and wrong
+    shapes, naming the field.
+    """
+    tensors, values = read_tensors(path, {"canonical.means": (None, 3)})
+    version = values.pop("format", None)
+    if version != FORMAT:
+        raise AvatarError(f"{path}: portrait format {version!r}; this version of synctalk reads {FORMAT!r}.")
+    settings = PortraitSettings.from_dict(values, str(path))
+    facial = make_facial(
+        triplane_dim=settings.triplane_dim, lip_dim=settings.lower_dim, expression_dim=settings.upper_dim
+    )
+    model = PortraitModel(len(tensors["canonical.means"]), settings, make_temporal(), facial)
+    load_module(path, model, tensors)
+    return model.eval()

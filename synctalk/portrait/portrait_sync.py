@@ -1,0 +1,211 @@
+"""Portrait-Sync Generator: the rendered face goes back into the source frame at its own resolution.
+
+Hair, neck, torso and background stay the source's. What may change is the region B: the source's face
+matte and the rendered face together, widened by 15 px at 512. Outside B the frame is untouched bit for
+bit.
+"""
+
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Frame = NDArray[np.uint8]
+Map = NDArray[np.float32]
+
+_WIDEN_AT_512 = 15  # paper III-F, px
+_BLUR_AT_512 = 5  # half width of the soft edge towards hair, px
+_SLACK_AT_512 = 3  # a matte's own error, px: less of the source's chin than this does not count as showing
+_HALF = 128
+
+
+class Restorer(Protocol):
+    """What fills the gap between a rendered chin and the source's neck (III-F)."""
+
+    def fill(self, face: Tensor, alpha: Tensor, background: Tensor, widened: Tensor) -> Tensor:
+        """The rendered `face` [h,w,3] (premultiplied by `alpha` [h,w]) over `background` [h,w,3], which is
+        made up anew where `widened` [h,w] is set; all float32 in [0,1]."""
+        ...
+
+
+class PortraitSync:
+    """Blends rendered faces into source frames.
+
+    Args:
+        size: width, height of the rendered picture, px.
+        crop: x, y, width, height of that picture inside the source frame; None where they are the same.
+        restorer: fills where the source's chin shows past the rendered one; None leaves the source there.
+    """
+
+    def __init__(
+        self,
+        size: tuple[int, int],
+        crop: tuple[int, int, int, int] | None = None,
+        restorer: Restorer | None = None,
+    ):
+        self.size = size
+        self.crop = crop or (0, 0, *size)
+        self.restorer = restorer
+        self.region: NDArray[np.bool_] = np.zeros((size[1], size[0]), dtype=bool)
+        scale = size[0] / 512
+        self.widen = max(1, round(_WIDEN_AT_512 * scale))
+        self.blur = max(1, round(_BLUR_AT_512 * scale))
+        self.slack = max(1, round(_SLACK_AT_512 * scale))
+
+    def __call__(self, frame: Frame, image: Tensor, alpha: Tensor, mattes: Frame) -> Frame:
+        """The source `frame` [H,W,3] with the rendered face in it, as a new array.
+
+        `image` [h,w,3] premultiplied over black and `alpha` [h,w] float32 from the renderer, `mattes`
+        [3,h,w] face, head, person of this frame. `region` then holds B, bool [h,w].
+
+        Raises:
+            ValueError: a shape does not fit the size and crop given at construction.
+        """
+        self._check(frame, image, alpha, mattes)
+        opacity = alpha.numpy()
+        face = (mattes[0] >= _HALF).view(np.uint8)
+        hair = ((mattes[1] >= _HALF) & (mattes[0] < _HALF)).view(np.uint8)
+        rendered = ((opacity > 0.5) & (hair == 0)).view(np.uint8)
+        region = widened(face | rendered, self.widen)
+        self.region = region.view(bool)
+        # Towards hair the render fades out; everywhere else its own alpha is its edge.
+        soft = cv2.blur(widened(hair, self.blur).astype(np.float32), (2 * self.blur + 1,) * 2)
+        keep = (1 - soft) * region
+        out = frame.copy()
+        x, y, w, h = self.crop
+        place = out[y : y + h, x : x + w]
+        box = bounds(region)
+        if box is None:
+            return out
+        self._blend(place, image.numpy(), opacity, keep, region, box)
+        chin = self._showing_chin(face, opacity * keep)
+        if self.restorer is not None and chin.any():
+            self._restore(place, frame[y : y + h, x : x + w], image.numpy(), opacity * keep, keep, chin, hair)
+        return out
+
+    def _blend(
+        self,
+        place: Frame,
+        image: Map,
+        opacity: Map,
+        keep: Map,
+        region: Frame,
+        box: tuple[int, int, int, int],
+    ) -> None:
+        """Render over source inside `box` of the picture, written into `place` [h',w',3]."""
+        x0, y0, x1, y1 = box
+        color, cover, inside = (
+            image[y0:y1, x0:x1] * keep[y0:y1, x0:x1, None],
+            (opacity * keep)[y0:y1, x0:x1],
+            region[y0:y1, x0:x1],
+        )
+        X0, Y0, X1, Y1 = self._in_source(box)
+        fit = (X1 - X0, Y1 - Y0)
+        if fit != (x1 - x0, y1 - y0):
+            color, cover = resized(color, fit), resized(cover, fit)
+            inside = resized(inside, fit, exact=True)
+        part = place[Y0:Y1, X0:X1]
+        mixed = color * 255
+        mixed += part * (1 - cover)[..., None]
+        np.copyto(part, cv2.convertScaleAbs(mixed), where=inside.view(bool)[..., None])
+
+    def _restore(
+        self, place: Frame, source: Frame, image: Map, cover: Map, keep: Map, chin: Frame, hair: Frame
+    ) -> None:
+        """Let the restorer make up the picture around `chin` [h,w], where the source's chin shows."""
+        assert self.restorer is not None
+        hole = widened(chin, self.widen) & self.region.view(np.uint8) & (1 - hair)
+        box = bounds(widened(hole, 2 * self.widen))
+        if box is None:
+            return
+        x0, y0, x1, y1 = box
+        X0, Y0, X1, Y1 = self._in_source(box)
+        fit, here = (X1 - X0, Y1 - Y0), np.s_[y0:y1, x0:x1]
+        background = cv2.resize(source[Y0:Y1, X0:X1], (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA)
+        gap = hole[here].astype(np.float32)
+        filled = self.restorer.fill(
+            torch.from_numpy(image[here] * keep[here][..., None]),
+            torch.from_numpy(np.ascontiguousarray(cover[here])),
+            torch.from_numpy(background.astype(np.float32) / 255),
+            torch.from_numpy(gap),
+        )
+        # The restored part ends softly inside the hole, so that its outline does not show.
+        soft = cv2.blur(gap, (2 * self.slack + 1,) * 2) * gap
+        picture = np.ascontiguousarray(filled.numpy())
+        if fit != (x1 - x0, y1 - y0):
+            picture, soft = resized(picture, fit), resized(soft, fit, exact=True)
+        part = place[Y0:Y1, X0:X1]
+        mixed = picture * (255 * soft)[..., None] + part * (1 - soft)[..., None]
+        np.copyto(part, cv2.convertScaleAbs(mixed), where=(soft > 0)[..., None])
+
+    def _showing_chin(self, face: Frame, cover: Map) -> Frame:
+        """Where cheeks and chin of the source [h,w] lie outside the rendered face."""
+        showing = narrowed(face, self.slack) & (cover < 0.5)
+        rows = np.flatnonzero(face.any(1))
+        if len(rows):
+            showing[: (rows[0] + rows[-1]) // 2] = 0
+        return showing
+
+    def _in_source(self, box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+        """A box of the picture in pixels of the crop."""
+        sx, sy = self.crop[2] / self.size[0], self.crop[3] / self.size[1]
+        return round(box[0] * sx), round(box[1] * sy), round(box[2] * sx), round(box[3] * sy)
+
+    def _check(self, frame: Frame, image: Tensor, alpha: Tensor, mattes: Frame) -> None:
+        width, height = self.size
+        x, y, w, h = self.crop
+        if frame.ndim != 3 or frame.shape[2] != 3 or frame.shape[0] < y + h or frame.shape[1] < x + w:
+            raise ValueError(f"frame {frame.shape} does not hold the crop {self.crop}")
+        for name, shape, wanted in (
+            ("image", tuple(image.shape), (height, width, 3)),
+            ("alpha", tuple(alpha.shape), (height, width)),
+            ("mattes", mattes.shape, (3, height, width)),
+        ):
+            if shape != wanted:
+                raise ValueError(f"{name} must have shape {wanted}, not {shape}")
+
+
+def lay_over(
+    frame: Frame, image: Tensor, alpha: Tensor, crop: tuple[int, int, int, int] | None = None
+) -> Frame:
+    """The whole rendered head over `frame` [H,W,3], without Portrait-Sync; arguments as `PortraitSync`."""
+    color, cover = image.numpy(), alpha.numpy()
+    x, y, w, h = crop or (0, 0, color.shape[1], color.shape[0])
+    if (w, h) != (color.shape[1], color.shape[0]):
+        color, cover = resized(color, (w, h)), resized(cover, (w, h))
+    out = frame.copy()
+    part = out[y : y + h, x : x + w]
+    np.copyto(part, cv2.convertScaleAbs(color * 255 + part * (1 - cover)[..., None]))
+    return out
+
+
+def widened(mask: Frame, pixels: int) -> Frame:
+    """A 0/1 mask [h,w] grown by `pixels` (an octagon: a square and a diamond would differ at corners)."""
+    square = cv2.dilate(mask, np.ones((2 * (pixels // 2) + 1,) * 2, np.uint8))
+    rest = pixels - pixels // 2
+    return np.asarray(
+        cv2.dilate(square, cv2.getStructuringElement(cv2.MORPH_CROSS, (2 * rest + 1,) * 2)), np.uint8
+    )
+
+
+def narrowed(mask: Frame, pixels: int) -> Frame:
+    """A 0/1 mask [h,w] shrunk by `pixels`."""
+    return np.asarray(cv2.erode(mask, np.ones((2 * pixels + 1,) * 2, np.uint8)), np.uint8)
+
+
+def resized(picture: NDArray[Any], size: tuple[int, int], exact: bool = False) -> NDArray[Any]:
+    """A picture or map at `size` (width, height); `exact` keeps to the values it has."""
+    return np.asarray(
+        cv2.resize(picture, size, interpolation=cv2.INTER_NEAREST if exact else cv2.INTER_LINEAR)
+    )
+
+
+def bounds(mask: Frame) -> tuple[int, int, int, int] | None:
+    """x0, y0, x1, y1 of what is set in a mask [h,w], or None."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return None
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1

@@ -1,0 +1,172 @@
+"""The inference path: the same pictures as `PortraitModel.forward`, a hundred times a second.
+
+What does not change is computed once: triplane features, attributes at rest, attention, the constant
+part of the first deformation layer. Only Gaussians that conditions of the training video moved are
+deformed; by the masks of Eq. 6 each of them listens to lips or to expressions, never to both.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from synctalk.portrait.canonical import SH_C0, SH_C1
+from synctalk.portrait.model import LOG_SCALE_RANGE, PortraitModel
+from synctalk.portrait.splat import SplatRenderer
+
+# The smallest changes worth computing: 0.02 mm, 1 % of a scale or of a turn, a third of a grey level.
+_STILL = {"means": 2e-4, "quats": 0.01, "scales": 0.01, "colors": 1.3e-3}
+
+
+@dataclass
+class _Half:
+    """The moving Gaussians of one half of the face and their networks, constants folded in."""
+
+    rows: Tensor  # [M]
+    columns: slice  # of the conditions
+    constant: Tensor  # [M,H] first layer, the part from the triplane feature
+    attention: Tensor  # [M,C]
+    weight: Tensor  # [C,H] first layer, the part from the conditions
+    rest: Tensor  # [M,10 or 13] attributes at rest plus the last layer's bias
+
+
+class PortraitRenderer:
+    """Draws one avatar at one size; not for several threads at once.
+
+    Args:
+        model: a trained portrait.
+        width, height: picture size, px.
+        K: intrinsics [3,3], px.
+        threads: threads of the splatting kernel; None leaves the choice to it.
+    """
+
+    @torch.inference_mode()
+    def __init__(
+        self, model: PortraitModel, width: int, height: int, K: Tensor | NDArray, threads: int | None = None
+    ):
+        self.model = model.eval()
+        K = torch.as_tensor(np.asarray(K), dtype=torch.float32)
+        self.splat = SplatRenderer(width, height, K, threads=threads)
+        features = model.triplane(model.canonical.means)
+        at_rest = model.canonical(features)
+        lower, upper = model.facial(features, model.canonical.means[:, 1])
+        self.has_colors = model.settings.deform_colors
+        self.trunk = [(layer.weight.T.contiguous(), layer.bias) for layer in linears(model.deformation.trunk)]
+        regressors = linears(model.deformation.regressors.values())
+        self.last = torch.cat([regressor.weight for regressor in regressors]).T.contiguous()
+        bias = torch.cat([regressor.bias for regressor in regressors])
+        tint = [torch.zeros_like(at_rest.means)] if self.has_colors else []
+        rest = torch.cat([at_rest.means, at_rest.quats, at_rest.scales, *tint], dim=1) + bias
+        constant = model.deformation.from_feature(features)
+        split = model.settings.lower_dim
+        self.halves = []
+        state = rest.clone()
+        for columns, attention, first in (
+            (slice(0, split), lower, model.deformation.from_lower),
+            (slice(split, None), upper, model.deformation.from_upper),
+        ):
+            reached = torch.nonzero(attention.abs().amax(1) > 0).squeeze(1)
+            half = _Half(
+                reached,
+                columns,
+                constant[reached],
+                attention[reached],
+                first.weight.T.contiguous(),
+                rest[reached],
+            )
+            middle, moves = self._movement(half, model.condition_samples)
+            state[reached] = middle
+            keep = torch.nonzero(moves).squeeze(1)
+            self.halves.append(
+                _Half(
+                    reached[keep], columns, half.constant[keep], half.attention[keep], half.weight,
+                    half.rest[keep],
+                )
+            )  # fmt: skip
+        nobody = (lower.abs().amax(1) == 0) & (upper.abs().amax(1) == 0)
+        state[nobody] = self._offsets(constant[nobody]) + rest[nobody]
+        self.state = state  # [N,10 or 13] position, rotation, log scale, colour offset
+        self.opacities = at_rest.opacities.sigmoid().contiguous()
+        self.rest_means = at_rest.means.contiguous()
+        self.base_colors = SH_C0 * at_rest.sh[:, 0] + 0.5
+        slopes = at_rest.sh[:, [3, 1, 2]] if at_rest.sh.shape[1] == 4 else at_rest.sh[:, :0]
+        self.slopes = (
+            slopes * torch.tensor([-SH_C1, -SH_C1, SH_C1])[:, None][: slopes.shape[1]]
+        ).contiguous()
+
+    @property
+    def moving(self) -> int:
+        """How many Gaussians are deformed per frame."""
+        return sum(len(half.rows) for half in self.halves)
+
+    @torch.inference_mode()
+    def conditions(
+        self, lips: Tensor | NDArray, expressions: Tensor | NDArray, silence: Tensor | NDArray | None = None
+    ) -> Tensor:
+        """Conditions [T,C] for `render`; see `PortraitModel.conditions`."""
+        quiet = None if silence is None else torch.as_tensor(np.asarray(silence), dtype=torch.bool)
+        return self.model.conditions(
+            torch.as_tensor(lips, dtype=torch.float32),
+            torch.as_tensor(expressions, dtype=torch.float32),
+            quiet,
+        )
+
+    @torch.inference_mode()
+    def render(self, conditions: Tensor, t: int, viewmat: Tensor | NDArray) -> tuple[Tensor, Tensor]:
+        """Frame `t`: image float32 [H,W,3] over black and alpha [H,W], in buffers that the next call reuses.
+
+        `conditions` [T,C], `viewmat` [4,4].
+        """
+        view = torch.as_tensor(viewmat, dtype=torch.float32)
+        condition = conditions[t]
+        for half in self.halves:
+            if len(half.rows):
+                self.state[half.rows] = self._deformed(half, condition[half.columns])
+        means, quats, scales = self.state[:, :3], self.state[:, 3:7], self.state[:, 7:10]
+        return self.splat.render(
+            means.contiguous(),
+            F.normalize(quats, dim=1),
+            scales.clamp(*LOG_SCALE_RANGE).exp_(),
+            self.opacities,
+            self._colors(view),
+            view,
+        )
+
+    def _colors(self, view: Tensor) -> Tensor:
+        colors = self.base_colors
+        if self.slopes.shape[1]:
+            camera = -view[:3, :3].T @ view[:3, 3]
+            towards = F.normalize(self.rest_means - camera, dim=1)
+            colors = colors + torch.bmm(towards[:, None], self.slopes)[:, 0]
+        return colors + self.state[:, 10:13] if self.has_colors else colors
+
+    def _deformed(self, half: _Half, condition: Tensor) -> Tensor:
+        """Attributes [M,10 or 13] of a half under its `condition` [C]."""
+        first = torch.addmm(half.constant, half.attention * condition, half.weight)
+        return self._offsets(first).add_(half.rest)
+
+    def _offsets(self, first: Tensor) -> Tensor:
+        """Offsets without the last bias, from the first layer before its activation [M,H]."""
+        hidden = first.relu_()
+        for weight, bias in self.trunk:
+            hidden = torch.addmm(bias, hidden, weight).relu_()
+        return hidden @ self.last
+
+    def _movement(self, half: _Half, samples: Tensor) -> tuple[Tensor, Tensor]:
+        """The middle of the attributes [M,10 or 13] over the stored conditions, and who moves [M] bool."""
+        low = high = self._deformed(half, samples[0, half.columns])
+        for sample in samples[1:]:
+            now = self._deformed(half, sample[half.columns])
+            low, high = torch.minimum(low, now), torch.maximum(high, now)
+        limits = [_STILL["means"]] * 3 + [_STILL["quats"]] * 4 + [_STILL["scales"]] * 3
+        limits += [_STILL["colors"]] * 3 if self.has_colors else []
+        return (low + high) / 2, ((high - low) / 2 > torch.tensor(limits)).any(1)
+
+
+def linears(modules: Iterable[nn.Module]) -> list[nn.Linear]:
+    """The linear layers among `modules`."""
+    return [module for module in modules if isinstance(module, nn.Linear)]

@@ -1,0 +1,339 @@
+"""One optimisation step of the portrait and the state that steps carry along."""
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from synctalk.errors import TrainingError
+from synctalk.logs import get_logger
+from synctalk.portrait.canonical import PER_GAUSSIAN
+from synctalk.portrait.model import Gaussians, PortraitModel
+from synctalk.portrait.settings import PortraitSettings
+from synctalk.portrait.silence import silence_weights
+from synctalk.portrait.splat import dssim, rasterize
+from synctalk.training.fitting_crops import (
+    EYES,
+    HEAD,
+    MOUTH,
+    PATCH,
+    Crops,
+    PortraitDataset,
+    Sample,
+    attention_windows,
+    project,
+)
+from synctalk.training.fitting_density import Density, double, keep_and_split
+from synctalk.training.fitting_guard import LossWatch
+from synctalk.training.fitting_start import start_canonical, starting_points
+from synctalk.training.losses import psnr, weighted_l1
+from synctalk.training.perceptual import PerceptualLoss
+from synctalk.training.perceptual_cache import TargetFeatures
+
+if TYPE_CHECKING:
+    from synctalk.training.stages import PortraitTraining
+
+log = get_logger(__name__)
+_KINDS = (MOUTH, EYES, HEAD, PATCH)
+_MARGIN_PX = 28  # how far outside a crop a Gaussian may rest and still reach into it
+_MAX_RESTORES = 5
+_NOSE_TIP = 30
+
+
+class Fit:
+    """A portrait being trained: model, optimizer, random state, and what the guards remember."""
+
+    def __init__(
+        self,
+        data: PortraitDataset,
+        training: "PortraitTraining",
+        settings: PortraitSettings,
+        make_temporal: Callable[[], nn.Module],
+        make_facial: Callable[..., nn.Module],
+    ):
+        self.data, self.training = data, training
+        self.crops = Crops(data)
+        self.step, self.restores, self.rate = 0, 0, 1.0
+        self.generator = torch.Generator().manual_seed(training.seed)
+        start = int(training.start_fraction * training.max_gaussians)
+        points, colors, spacing = starting_points(data, start, self.generator)
+        torch.manual_seed(training.seed)
+        facial = make_facial(
+            triplane_dim=settings.triplane_dim,
+            lip_dim=settings.lower_dim,
+            expression_dim=settings.upper_dim,
+            nose_height=float(np.asarray(data.neutral68)[_NOSE_TIP, 1]),
+        )
+        self.model = PortraitModel(len(points), settings, make_temporal(), facial)
+        randomly = training.predicted == "random"
+        start_canonical(self.model.canonical, points, colors, spacing, randomly, self.generator)
+        self._measure_expressions()
+        self.optimizer = self._optimizer()
+        self.density = Density.empty(len(points))
+        self.watch = LossWatch(training.worst_factor)
+        self.perceptual = PerceptualLoss()
+        self.targets = TargetFeatures(self.perceptual)
+        self.windows = attention_windows(len(data.frames), data.stretches)
+        self.silent = silence_weights(torch.as_tensor(np.asarray(data.silence, dtype=bool)))
+        self.train = np.asarray(data.train, dtype=np.int64)
+        weights = np.asarray(data.weights, dtype=np.float64)[self.train]
+        self.frame_chance = torch.as_tensor(weights / weights.sum())
+        mix = [training.mix_mouth, training.mix_eyes, training.mix_head]
+        self.kind_chance = torch.tensor([*mix, 1 - sum(mix)])
+
+    def advance(self) -> dict[str, Any] | None:
+        """One step; None when the optimisation went wrong and the last good state must come back."""
+        started = time.perf_counter()
+        deforming = self.step >= self.training.canonical_steps
+        if self.step == self.training.canonical_steps:
+            self.watch.forget()
+        self._set_rates()
+        sample = self._draw()
+        background = torch.rand(3, generator=self.generator)
+        condition = self._condition(sample.frame) if deforming else None
+        rows = self._rows(sample)
+        screen = torch.zeros(len(rows), 2, requires_grad=True)
+        gaussians = self.model(sample.viewmat, condition, rows)
+        image, alpha = self._draw_gaussians(gaussians, sample, background, screen)
+        loss, values = self._loss(sample, image, alpha, background, gaussians, deforming)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if not self.watch.healthy(sample.kind, float(loss.detach())) or not self._finite():
+            return None
+        self.optimizer.step()
+        self.step += 1
+        if screen.grad is not None:
+            self.density.add(rows, screen.grad, sample.box.width * sample.box.height)
+        self._densify()
+        return values | {
+            "step": self.step,
+            "steps": self.training.steps,
+            "stage": 2 if deforming else 1,
+            "kind": sample.kind,
+            "gaussians": len(self.model.canonical),
+            "step_ms": 1000 * (time.perf_counter() - started),
+        }
+
+    def validate(self, count: int) -> dict[str, float]:
+        """Mean `psnr_head` and `psnr_mouth` (dB) over `count` held-out frames, without Portrait-Sync."""
+        frames = np.asarray(self.data.validation)
+        if not len(frames):
+            return {}
+        frames = frames[np.linspace(0, len(frames) - 1, min(count, len(frames))).astype(int)]
+        heads, mouths = [], []
+        for frame in frames:
+            sample = self.crops.sample(int(frame), HEAD, torch.zeros(2))
+            image = self.picture(int(frame))
+            inside = (sample.matte > 0.5).float()
+            heads.append(psnr(image, sample.target, inside))
+            mouths.append(psnr(image, sample.target, sample.mouth * inside))
+        return {"psnr_head": float(np.mean(heads)), "psnr_mouth": float(np.mean(mouths))}
+
+    @torch.no_grad()
+    def picture(self, frame: int) -> Tensor:
+        """The head crop [h,w,3] of a frame by the training path, black around the head."""
+        sample = self.crops.sample(frame, HEAD, torch.zeros(2))
+        deforming = self.step > self.training.canonical_steps
+        gaussians = self.model(sample.viewmat, self._condition(frame) if deforming else None)
+        image, _ = self._draw_gaussians(gaussians, sample, torch.zeros(3), None)
+        return image.clamp(0, 1)
+
+    @torch.no_grad()
+    def finish(self) -> PortraitModel:
+        """The trained model, with conditions of varied training frames stored for the inference path."""
+        frames = self.train[np.linspace(0, len(self.train) - 1, min(2000, len(self.train))).astype(int)]
+        conditions = torch.stack([self._condition(int(frame)) for frame in frames])
+        self.model.condition_samples.copy_(most_varied(conditions, len(self.model.condition_samples)))
+        return self.model.eval()
+
+    def state(self) -> dict[str, Any]:
+        """All that the next step depends on."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+            "pull": self.density.pull,
+            "seen": self.density.seen,
+            "smooth": self.watch.smooth,
+            "step": self.step,
+            "rate": self.rate,
+            "restores": self.restores,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from `state`; raises TrainingError when it belongs to another kind of portrait."""
+        count = len(state["model"]["canonical.means"])
+        for name in PER_GAUSSIAN:
+            old = getattr(self.model.canonical, name)
+            setattr(self.model.canonical, name, nn.Parameter(old.new_zeros(count, *old.shape[1:])))
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimizer = self._optimizer()
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise TrainingError(f"the checkpoint is of a portrait with other settings ({error})") from error
+        self.generator.set_state(state["generator"])
+        self.density = Density(state["pull"].clone(), state["seen"].clone())
+        self.watch.smooth = {kind: list(values) for kind, values in state["smooth"].items()}
+        self.step, self.rate, self.restores = state["step"], state["rate"], state["restores"]
+
+    def restore(self, good: dict[str, Any]) -> None:
+        """Back to a good state with half the learning rate and other random choices."""
+        restores, rate = self.restores + 1, self.rate / 2
+        if restores > _MAX_RESTORES:
+            raise TrainingError(
+                f"the portrait diverged {restores} times, last at step {self.step}; "
+                "check poses and mattes in the report, or lower the learning rates"
+            )
+        log.warning("The portrait diverged at step %d; going back to step %d", self.step, good["step"])
+        self.load_state(good)
+        self.watch.forget()
+        self.restores, self.rate = restores, rate
+        self.generator.manual_seed(self.training.seed + 1000 * restores)
+
+    def _draw(self) -> Sample:
+        frame = self.train[int(torch.multinomial(self.frame_chance, 1, generator=self.generator))]
+        kind = _KINDS[int(torch.multinomial(self.kind_chance, 1, generator=self.generator))]
+        return self.crops.sample(int(frame), kind, torch.rand(2, generator=self.generator))
+
+    def _condition(self, frame: int) -> Tensor:
+        """Conditions [L+U] of one frame, with the attention window cut at the ends of its stretch."""
+        window = self.windows[frame]
+        lips = np.zeros((len(window), self.data.lips.shape[1]), dtype=np.float32)
+        lips[window >= 0] = self.data.lips[window[window >= 0]]
+        spoken = self.model.temporal.windows(torch.from_numpy(lips)[None])
+        spoken = self.model.closed(spoken, self.silent[frame : frame + 1])
+        expression = torch.from_numpy(np.array(self.data.expressions[frame : frame + 1], dtype=np.float32))
+        return torch.cat([spoken, self.model.expression_drivers(expression)], dim=1)[0]
+
+    @torch.no_grad()
+    def _rows(self, sample: Sample) -> Tensor:
+        """Gaussians [n] that can show in the crop."""
+        means = self.model.canonical.means
+        if sample.kind == HEAD:
+            return torch.arange(len(means))
+        pixels, depth = project(means, sample.viewmat, sample.camera)
+        reach = 3 * self.model.canonical.scales.amax(1).exp() * sample.camera[0, 0] / depth + _MARGIN_PX
+        x, y = pixels.unbind(1)
+        inside = (
+            (x > -reach) & (x < sample.box.width + reach) & (y > -reach) & (y < sample.box.height + reach)
+        )
+        return torch.nonzero(inside).squeeze(1)
+
+    def _draw_gaussians(
+        self, gaussians: Gaussians, sample: Sample, background: Tensor, screen: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        return rasterize(
+            gaussians.means,
+            gaussians.quats,
+            gaussians.scales,
+            gaussians.opacities,
+            gaussians.colors,
+            sample.viewmat,
+            sample.camera,
+            sample.box.width,
+            sample.box.height,
+            background,
+            screen=screen,
+        )
+
+    def _loss(
+        self,
+        sample: Sample,
+        image: Tensor,
+        alpha: Tensor,
+        background: Tensor,
+        gaussians: Gaussians,
+        deforming: bool,
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Eq. 22 (stage 1) or Eq. 24 (stage 2)."""
+        training = self.training
+        target = torch.lerp(background.expand_as(sample.target), sample.target, sample.matte[..., None])
+        weight = 1 + (training.lip_weight - 1) * sample.mouth if sample.kind != MOUTH else None
+        l1 = weighted_l1(image, target, weight)
+        structure = 2 * dssim(image, target)  # 1 - SSIM
+        loss = (1 - training.dssim_weight) * l1 + training.dssim_weight * structure
+        outline = (alpha - sample.matte).abs().mean()
+        loss = loss + training.alpha_weight * outline
+        values = {
+            "l1": float(l1.detach()),
+            "dssim": float(structure.detach()),
+            "alpha": float(outline.detach()),
+        }
+        if sample.kind in (MOUTH, EYES) and self.step % training.perceptual_every == 0:
+            emphasis = training.perceptual_deform if deforming else training.perceptual_canonical
+            features = self.targets.get(sample, target)
+            distance = self.perceptual(image, features)
+            loss = loss + emphasis * distance
+            values |= {"perceptual": float(distance.detach()), "perceptual_weight": emphasis}
+        if gaussians.offsets is not None:
+            loss = loss + training.offset_weight * gaussians.offsets.abs().mean()
+        return loss, values | {"loss": float(loss.detach())}
+
+    def _densify(self) -> None:
+        """Every so often: prune, then split towards the bound on a straight line over the steps."""
+        training = self.training
+        last = training.densify_until * training.steps
+        if self.step % training.densify_every or self.step > last:
+            return
+        canonical = self.model.canonical
+        part = self.step / last
+        target = training.max_gaussians * (training.start_fraction + (1 - training.start_fraction) * part)
+        with torch.no_grad():
+            at_rest = canonical(self.model.triplane(canonical.means))
+            keep, chosen = keep_and_split(
+                at_rest.opacities.sigmoid(), at_rest.scales.exp(), self.density.mean(), int(target),
+                training.minimum_opacity, training.largest_scale,
+            )  # fmt: skip
+        double(canonical, self.optimizer, keep, chosen, self.generator)
+        self.density = Density.empty(len(canonical))
+
+    def _measure_expressions(self) -> None:
+        """Mean and spread of the drivers over the training frames."""
+        chosen = list(self.model.settings.lower + self.model.settings.upper)
+        values = np.asarray(self.data.expressions)[np.asarray(self.data.train)][:, chosen]
+        self.model.expression_mean.copy_(torch.as_tensor(values.mean(0)))
+        self.model.expression_std.copy_(torch.as_tensor(np.maximum(values.std(0), 0.03)))
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        t, canonical, model = self.training, self.model.canonical, self.model
+        modules = (canonical.heads, model.deformation, model.temporal, model.facial)
+        networks = [parameter for module in modules for parameter in module.parameters()]
+        networks.append(model.closed_mouth)
+        groups = [
+            ([canonical.means], t.lr_means),
+            ([canonical.quats], t.lr_quats),
+            ([canonical.scales], t.lr_scales),
+            ([canonical.opacities], t.lr_opacities),
+            ([canonical.sh], t.lr_sh),
+            ([*model.triplane.parameters()], t.lr_planes),
+            (networks, t.lr_networks),
+        ]
+        self.base_rates = [rate for _, rate in groups]
+        return torch.optim.Adam(
+            [{"params": parameters, "lr": rate} for parameters, rate in groups], eps=1e-15, fused=True
+        )
+
+    def _set_rates(self) -> None:
+        """Learning rates decay exponentially over both stages; positions to a hundredth."""
+        part = self.step / self.training.steps
+        for index, (group, base) in enumerate(zip(self.optimizer.param_groups, self.base_rates, strict=True)):
+            end = 0.01 if index == 0 else self.training.lr_end
+            group["lr"] = base * self.rate * end**part
+
+    def _finite(self) -> bool:
+        checked = [self.model.canonical.means, *self.model.deformation.parameters()]
+        return all(p.grad is None or bool(torch.isfinite(p.grad.sum())) for p in checked)
+
+
+def most_varied(conditions: Tensor, count: int) -> Tensor:
+    """`count` rows of `conditions` [T,C] that lie far from one another (farthest-point choice), [count,C]."""
+    chosen = [int((conditions - conditions.mean(0)).norm(dim=1).argmax())]
+    distance = (conditions - conditions[chosen[0]]).norm(dim=1)
+    while len(chosen) < count:
+        chosen.append(int(distance.argmax()))
+        distance = torch.minimum(distance, (conditions - conditions[chosen[-1]]).norm(dim=1))
+    return conditions[chosen]

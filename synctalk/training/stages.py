@@ -1,0 +1,182 @@
+"""The two stages of the portrait's optimisation (Eq. 21-24): canonical head first, then everything.
+
+Read `train_portrait` top to bottom; `PortraitTraining` says what every number is for.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from synctalk.logs import get_logger
+from synctalk.portrait.model import PortraitModel
+from synctalk.portrait.settings import PortraitSettings
+from synctalk.training.fitting import Fit
+from synctalk.training.fitting_crops import PortraitDataset
+from synctalk.training.fitting_guard import Checkpoints, frozen, interrupt_flag
+
+log = get_logger(__name__)
+Report = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class PortraitTraining:
+    """How a portrait is trained; the two profiles differ only in length."""
+
+    canonical_steps: int = 4000
+    """Stage 1: the head at rest. Short, because the start already lies on the fitted face."""
+    deform_steps: int = 60000
+    """Stage 2: everything. Most of the budget: lips are what viewers look at."""
+    max_gaussians: int = 20000
+    """Upper bound; rendering time is proportional to it."""
+    start_fraction: float = 0.6
+    """Part of the bound that is there from the start; the rest goes where the pictures ask for it."""
+    densify_every: int = 200
+    """Steps between rounds of pruning and splitting: long enough to average over poses."""
+    densify_until: float = 0.5
+    """Part of all steps after which the number of Gaussians is fixed, so that they can settle."""
+    minimum_opacity: float = 0.02
+    """Fainter Gaussians are pruned: five of them together would not show."""
+    largest_scale: float = 0.25
+    """Gaussians wider than 2.5 cm are pruned: nothing on a head is that smooth."""
+    mix_mouth: float = 0.4
+    """Part of the steps spent on mouth crops."""
+    mix_eyes: float = 0.15
+    """Part of the steps spent on eye and brow crops."""
+    mix_head: float = 0.15
+    """Part of the steps spent on the whole head, which alone sees outline and hair as they are."""
+    lip_weight: float = 2.0
+    """Extra weight of pixels inside the mouth box in crops that show more than the mouth."""
+    dssim_weight: float = 0.2
+    """Share of D-SSIM against L1, as in 3D Gaussian Splatting."""
+    perceptual_canonical: float = 0.005
+    """Weight of the perceptual distance in stage 1."""
+    perceptual_deform: float = 0.01
+    """Weight in stage 2, higher as the paper asks."""
+    perceptual_every: int = 2
+    """Steps between perceptual terms; it is the dearest loss."""
+    alpha_weight: float = 0.1
+    """Weight of the alpha loss: the head must end where its matte ends."""
+    offset_weight: float = 0.002
+    """Weight of the mean offset: what need not move stays, and costs nothing at inference."""
+    lr_means: float = 1.6e-4
+    """Positions, head units per step; decays to a hundredth."""
+    lr_sh: float = 2.5e-3
+    """Colours."""
+    lr_opacities: float = 0.03
+    """Opacity logits."""
+    lr_scales: float = 4e-3
+    """Logarithms of scales."""
+    lr_quats: float = 1e-3
+    """Rotations."""
+    lr_planes: float = 3e-3
+    """Triplane entries."""
+    lr_networks: float = 7e-4
+    """Heads, deformation and attention."""
+    lr_end: float = 0.03
+    """Factor that learning rates reach at the last step."""
+    worst_factor: float = 3.0
+    """A smoothed loss this many times its best means divergence: go back to the last good state."""
+    snapshot_every: int = 500
+    """Steps between good states kept in memory."""
+    checkpoint_every_s: float = 150.0
+    """Seconds between checkpoints on disk."""
+    validate_every: int = 2000
+    """Steps between looks at held-out frames."""
+    validation_frames: int = 8
+    """Held-out frames per look."""
+    seed: int = 0
+    """Seed of every random choice."""
+    predicted: str = "sh_opacity"
+    """Attributes read from the triplane (Table IV)."""
+    core_only: bool = False
+    """Drive the upper face by the paper's core seven alone, without the gaze."""
+
+    @property
+    def steps(self) -> int:
+        """Steps of both stages."""
+        return self.canonical_steps + self.deform_steps
+
+    @classmethod
+    def full(cls) -> "PortraitTraining":
+        """About an hour on two cores."""
+        return cls()
+
+    @classmethod
+    def fast(cls) -> "PortraitTraining":
+        """About eight minutes on two cores."""
+        return cls(canonical_steps=1000, deform_steps=9000, densify_every=100, lr_networks=1e-3)
+
+
+def portrait_settings(training: PortraitTraining) -> PortraitSettings:
+    """The architecture that goes with a training run: DESIGN's drivers of the two halves."""
+    from synctalk.face_sync.blendshapes import CORE_SEVEN, EYE_LOOK, SMILE
+
+    upper = tuple(CORE_SEVEN) if training.core_only else (*CORE_SEVEN, *EYE_LOOK)
+    return PortraitSettings(upper=upper, lower=tuple(SMILE), predicted=training.predicted)
+
+
+def train_portrait(
+    data: PortraitDataset,
+    training: PortraitTraining,
+    out_dir: str | Path,
+    resume: bool = True,
+    report: Report | None = None,
+    *,
+    make_temporal: Callable[[], nn.Module] | None = None,
+    make_facial: Callable[..., nn.Module] | None = None,
+) -> PortraitModel:
+    """Train a portrait on `data`; the checkpoint `out_dir/portrait_checkpoint.pt` makes it resumable.
+
+    `report` receives plain values about every two seconds, and `psnr_head`, `psnr_mouth` of held-out
+    frames at validations. The attention modules default to the Face-Sync Controller's.
+
+    Raises:
+        TrainingError: the data has no head in its mattes, the checkpoint is damaged, or the optimisation
+            diverged again and again.
+        KeyboardInterrupt: after Ctrl-C, when the checkpoint is written.
+    """
+    if make_temporal is None or make_facial is None:
+        from synctalk.face_sync.attention import FacialAwareAttention, TemporalAudioAttention
+
+        make_temporal = make_temporal or TemporalAudioAttention
+        make_facial = make_facial or FacialAwareAttention
+    out = Path(out_dir)
+    out.mkdir(parents=True, exist_ok=True)
+    checkpoints = Checkpoints(out / "portrait_checkpoint.pt", training.checkpoint_every_s)
+    fit = Fit(data, training, portrait_settings(training), make_temporal, make_facial)
+    saved = checkpoints.load() if resume else None
+    if saved is not None:
+        fit.load_state(saved)
+        log.info("Resuming the portrait at step %d of %d", fit.step, training.steps)
+    good = frozen(fit.state())
+    reported = time.monotonic()
+    with interrupt_flag() as stop:
+        while fit.step < training.steps:
+            values = fit.advance()
+            if values is None:
+                fit.restore(good)
+                continue
+            if fit.step % training.snapshot_every == 0:
+                good = frozen(fit.state())
+            if report is not None and fit.step % training.validate_every == 0:
+                values |= fit.validate(training.validation_frames)
+            if report is not None and ("psnr_head" in values or time.monotonic() - reported > 2):
+                report(values)
+                reported = time.monotonic()
+            if stop.is_set() or checkpoints.due() or fit.step == training.steps:
+                checkpoints.save(fit.state())
+            if stop.is_set():
+                raise KeyboardInterrupt
+    return fit.finish()
+
+
+def profile(name: str) -> PortraitTraining:
+    """`fast` or `full`; raises ValueError for another name."""
+    profiles = {"fast": PortraitTraining.fast, "full": PortraitTraining.full}
+    if name not in profiles:
+        raise ValueError(f"profile must be fast or full, not {name!r}")
+    return profiles[name]()
