@@ -49,7 +49,13 @@ class ConvBlock(nn.Module):
     """Convolution, batch norm, ReLU; with `residual` the input is added before the ReLU."""
 
     def __init__(
-        self, inputs: int, outputs: int, kernel: int, stride: int | tuple[int, int], padding: int, residual: bool
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        stride: int | tuple[int, int],
+        padding: int,
+        residual: bool,
     ) -> None:
         super().__init__()
         self.conv_block = nn.Sequential(
@@ -73,7 +79,7 @@ class AudioVisualEncoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.audio_encoder = nn.Sequential(*(ConvBlock(*layer) for layer in _LAYERS))
-        self._fused: nn.Sequential | None = None
+        self._fused: list[nn.Sequential] = []  # in a list, so that it is no part of the state dict
 
     @classmethod
     def from_pretrained(cls, path: str | os.PathLike | None = None) -> AudioVisualEncoder:
@@ -88,7 +94,9 @@ class AudioVisualEncoder(nn.Module):
             raise AvatarError(f"{file} cannot be read as encoder weights ({error}).") from error
         encoder = cls()
         _check_state(encoder, state, file)
-        encoder.load_state_dict({name: value.to(torch.float32) for name, value in state.items()}, strict=False)
+        encoder.load_state_dict(
+            {name: value.to(torch.float32) for name, value in state.items()}, strict=False
+        )
         return encoder.eval()
 
     def save_pretrained(self, path: str | os.PathLike) -> None:
@@ -97,7 +105,7 @@ class AudioVisualEncoder(nn.Module):
 
     def train(self, mode: bool = True) -> AudioVisualEncoder:
         """Weights may change in training, so the fast copy that `encode` uses is dropped."""
-        self._fused = None
+        self._fused = []
         return super().train(mode)
 
     def forward(self, windows: Tensor) -> Tensor:
@@ -171,18 +179,20 @@ class AudioVisualEncoder(nn.Module):
         rows = begin[:, None] + np.arange(WINDOW_ROWS)
         inside = (rows >= 0) & (rows < len(mel))
         windows = np.where(inside[..., None], mel[np.clip(rows, 0, len(mel) - 1)], SILENCE)
-        return torch.cat([self.encode_windows(part) for part in torch.tensor(windows).transpose(1, 2).split(128)])
+        return torch.cat(
+            [self.encode_windows(part) for part in torch.tensor(windows).transpose(1, 2).split(128)]
+        )
 
     def _inference_network(self) -> nn.Sequential:
         """A copy with each batch norm folded into its convolution: the same function, fewer passes over memory."""
         if self.training:
             return copy.deepcopy(self.audio_encoder).eval()
-        if self._fused is None:
+        if not self._fused:
             fused = copy.deepcopy(self.audio_encoder)
             for block in fused:
                 block.conv_block = nn.Sequential(fuse_conv_bn_eval(block.conv_block[0], block.conv_block[1]))
-            self._fused = fused.to(memory_format=torch.channels_last).requires_grad_(False)
-        return self._fused
+            self._fused = [fused.to(memory_format=torch.channels_last).requires_grad_(False)]
+        return self._fused[0]
 
 
 def convert_checkpoint(source: str | os.PathLike, target: str | os.PathLike) -> None:
@@ -224,7 +234,9 @@ def _check_state(encoder: AudioVisualEncoder, state: Mapping[str, Tensor], file:
             raise AvatarError(f"{file}: {name} has shape {list(given[name].shape)}, not {list(value.shape)}.")
     unknown = sorted(set(given) - set(wanted))
     if unknown:
-        raise AvatarError(f"{file}: unknown tensors, first {unknown[0]}; these are not this encoder's weights.")
+        raise AvatarError(
+            f"{file}: unknown tensors, first {unknown[0]}; these are not this encoder's weights."
+        )
 
 
 def _checked(samples: np.ndarray | Tensor) -> np.ndarray:

@@ -1,0 +1,348 @@
+"""Training of the audio-visual encoder (paper Eq. 1-3): first the sync expert, then the encoder under its eyes."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from synctalk.errors import TrainingError
+from synctalk.face_sync.audio_visual_encoder import AudioVisualEncoder, silent_windows
+from synctalk.face_sync.mouth_measures import MOUTH_MEASURES, lip_images
+from synctalk.face_sync.sync_expert import SyncExpert, sync_loss, sync_probability
+from synctalk.logs import get_logger
+from synctalk.training.audio_visual_data import Clips, MelAugment
+from synctalk.training.audio_visual_networks import FaceEncoder, LipDecoder, ReadOuts
+
+_log = get_logger(__name__)
+Report = Callable[[dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class EncoderTraining:
+    """Settings of one training run."""
+
+    minutes: float = 40.0
+    """Wall-clock budget; the learning rate follows a cosine over it."""
+    batch: int = 96
+    """Windows per step."""
+    learning_rate: float = 2e-3
+    """Peak rate of AdamW."""
+    final_rate: float = 0.01
+    """Share of the peak rate left at the end."""
+    weight_decay: float = 0.01
+    negatives: int = 6
+    """Mouths of other times of the same clip that each window is told apart from."""
+    keep: float = 0.998
+    """Decay of the running average of the weights, which is what is saved."""
+    bfloat16: bool = True
+    """Compute the encoder's convolutions in bfloat16 (twice as fast where the CPU has it)."""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class ExpertTraining:
+    """Settings of the sync expert's training."""
+
+    minutes: float = 5.0
+    batch: int = 192
+    learning_rate: float = 1.5e-3
+    negatives: int = 8
+    seed: int = 0
+
+
+def sampling_weights(clips: Clips) -> np.ndarray:
+    """How often each frame is drawn: closed lips and tucked lips more, deep silence less; sums to 1."""
+    weights = np.ones(len(clips))
+    weights[clips.motion[:, 6] > 0.5] = 2.0
+    weights[clips.motion[:, 7] > 0.5] = 1.5
+    weights[clips.quiet] = 0.35
+    return weights / weights.sum()
+
+
+class MouthScale:
+    """Measures in the expert's units (zero mean, unit spread over the corpus), with another face for each draw."""
+
+    def __init__(self, clips: Clips) -> None:
+        self.mean = clips.measures.mean(0)
+        self.spread = clips.measures.std(0)
+
+    def normal(self, measures: np.ndarray) -> np.ndarray:
+        """[..., 11] eye distances -> the expert's units."""
+        return ((measures - self.mean) / self.spread).astype(np.float32)
+
+    def other_faces(self, mouths: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Another size and rest of each measure per draw, and a landmark finder's jitter: [B, K, W, 11]."""
+        shape = (len(mouths), 1, 1, len(MOUTH_MEASURES))
+        size = np.exp(0.15 * rng.standard_normal(shape))
+        rest = 0.25 * rng.standard_normal(shape)
+        jitter = rng.uniform(0.0, 0.2, (len(mouths), 1, 1, 1)) * rng.standard_normal(mouths.shape)
+        return (mouths * size + rest + jitter).astype(np.float32)
+
+
+def _other_times(clips: Clips, frames: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Frames of the same clips, at least 2 frames away, most within 15: int [B, count]."""
+    starts, stops = clips.bounds()
+    low, high = starts[clips.clip[frames]][:, None], stops[clips.clip[frames]][:, None] - 1
+    step = np.where(
+        rng.random((len(frames), count)) < 0.7,
+        rng.integers(2, 16, (len(frames), count)),
+        rng.integers(10, 60, (len(frames), count)),
+    )
+    step = step * rng.choice([-1, 1], step.shape)
+    other = frames[:, None] + step
+    other = np.where((other < low) | (other > high), frames[:, None] - step, other)
+    return np.clip(other, low, high)
+
+
+def _pairs(
+    clips: Clips, frames: np.ndarray, scale: MouthScale, negatives: int, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """Mouth windows [B, 1 + negatives, 5, 11], the true one first, and which negatives really differ [B, 1 + n]."""
+    others = _other_times(clips, frames, negatives, rng)
+    everything = np.concatenate([frames[:, None], others], axis=1)
+    mouths = clips.mouths(everything.reshape(-1)).reshape(*everything.shape, 5, len(MOUTH_MEASURES))
+    normal = scale.normal(mouths)
+    differs = np.abs(normal - normal[:, :1]).mean((2, 3)) > 0.25  # the same still mouth is no negative
+    differs[:, 0] = True
+    return torch.from_numpy(scale.other_faces(normal, rng)), torch.from_numpy(differs)
+
+
+def _contrast(audio: Tensor, faces: Tensor, differs: Tensor, temperature: float = 0.07) -> tuple[Tensor, Tensor]:
+    """Eq. 2 on the true pair and on the hardest halves of the others, and a softmax over the same similarities.
+
+    audio [B, D], faces [B, 1 + n, D]; other clips' mouths are negatives too. Returns the loss and the accuracy.
+    """
+    similarity = sync_probability(faces, audio[:, None])
+    labels = torch.zeros_like(similarity)
+    labels[:, 0] = 1.0
+    positive = sync_loss(similarity[:, 0], labels[:, 0])
+    negative = sync_loss(similarity[differs & (labels == 0)], labels[differs & (labels == 0)])
+    across = F.normalize(audio, dim=1, eps=1e-6) @ F.normalize(faces[:, 0], dim=1, eps=1e-6).T
+    eye = torch.eye(len(audio), dtype=torch.bool)
+    logits = torch.cat([similarity, across.masked_fill(eye, -1.0)], dim=1) / temperature
+    logits = logits.masked_fill(F.pad(~differs, (0, len(audio))), -1e4)
+    choice = F.cross_entropy(logits, torch.zeros(len(audio), dtype=torch.long))
+    correct = (similarity.masked_fill(~differs, -1).argmax(1) == 0).float().mean()
+    return positive + negative + 0.5 * choice, correct
+
+
+class _Clock:
+    """Share of a wall-clock budget that has gone, and the learning rate that belongs to it."""
+
+    def __init__(self, minutes: float, peak: float, final: float = 0.01) -> None:
+        self._start, self._seconds = time.monotonic(), minutes * 60
+        self._peak, self._final = peak, final
+
+    @property
+    def gone(self) -> float:
+        return (time.monotonic() - self._start) / self._seconds
+
+    def rate(self) -> float:
+        warm = min(1.0, 0.1 + self.gone / 0.03)
+        cosine = 0.5 + 0.5 * math.cos(math.pi * min(1.0, self.gone))
+        return self._peak * warm * (self._final + (1 - self._final) * cosine)
+
+
+def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def train_expert(clips: Clips, settings: ExpertTraining, report: Report | None = None) -> SyncExpert:
+    """Eq. 1-2: a discriminator of pairs in and out of sync, on augmented sound and other faces.
+
+    Raises TrainingError when there are too few clips.
+    """
+    if len(clips) < 500:
+        raise TrainingError(f"{len(clips)} frames are too few to train on; synthesise more of the corpus.")
+    torch.manual_seed(settings.seed)
+    rng = np.random.default_rng(settings.seed)
+    expert, augment, scale = SyncExpert(), MelAugment(settings.seed), MouthScale(clips)
+    optimizer = torch.optim.AdamW(expert.parameters(), lr=settings.learning_rate, weight_decay=0.01)
+    weights, clock, step = sampling_weights(clips), _Clock(settings.minutes, settings.learning_rate), 0
+    draws = np.cumsum(weights)
+    while clock.gone < 1.0:
+        frames = np.searchsorted(draws, rng.random(settings.batch)).clip(0, len(clips) - 1)
+        windows = augment(torch.from_numpy(clips.windows(frames))).transpose(1, 2)
+        mouths, differs = _pairs(clips, frames, scale, settings.negatives, rng)
+        faces = expert.embed_mouth(mouths.flatten(0, 1)).unflatten(0, mouths.shape[:2])
+        loss, correct = _contrast(expert.embed_audio(windows), faces, differs)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        _set_rate(optimizer, clock.rate())
+        optimizer.step()
+        step += 1
+        if report and step % 50 == 0:
+            report({"step": step, "loss": float(loss.detach()), "correct": float(correct), "gone": clock.gone})
+    return expert.eval()
+
+
+class EncoderTrainer:
+    """The encoder, its companions and the losses; `step()` draws a batch and moves the weights."""
+
+    def __init__(
+        self, clips: Clips, expert: SyncExpert, settings: EncoderTraining, encoder: AudioVisualEncoder | None = None
+    ) -> None:
+        if len(clips) < 500:
+            raise TrainingError(f"{len(clips)} frames are too few to train on; synthesise more of the corpus.")
+        torch.manual_seed(settings.seed)
+        self.settings, self.expert = settings, expert.eval().requires_grad_(False)
+        self.encoder = (encoder or AudioVisualEncoder()).train().to(memory_format=torch.channels_last)
+        self.heads, self.face, self.decoder = ReadOuts(), FaceEncoder(), LipDecoder()
+        self.average = copy.deepcopy(self.encoder).requires_grad_(False)
+        self._modules = nn.ModuleList([self.encoder, self.heads, self.face, self.decoder])
+        decayed = [p for p in self._modules.parameters() if p.ndim > 1]
+        plain = [p for p in self._modules.parameters() if p.ndim <= 1]
+        self._optimizer = torch.optim.AdamW(
+            [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}],
+            lr=settings.learning_rate,
+        )
+        self._rng = np.random.default_rng(settings.seed)
+        self._augment = MelAugment(settings.seed)
+        self._closed = torch.zeros(512)
+        self.steps = 0
+        self.use(clips)
+
+    def use(self, clips: Clips) -> None:
+        """Go on with these clips (more of the corpus, say)."""
+        self.clips, self._scale = clips, MouthScale(clips)
+        self._draws = np.cumsum(sampling_weights(clips))
+        self._targets = (
+            torch.from_numpy(clips.motion), torch.from_numpy(self._scale.normal(clips.measures)),
+            torch.from_numpy(clips.opening), torch.from_numpy(clips.phone), torch.from_numpy(clips.quiet),
+        )  # fmt: skip
+
+    def step(self, rate: float) -> dict[str, float]:
+        """One step at a learning rate; returns the losses."""
+        settings, clips = self.settings, self.clips
+        frames = np.searchsorted(self._draws, self._rng.random(settings.batch)).clip(0, len(clips) - 1)
+        windows = self._augment(torch.from_numpy(clips.windows(frames))).transpose(1, 2)
+        index = torch.from_numpy(frames)
+        quiet = self._targets[4][index]
+        mute = quiet & (torch.rand(len(frames)) < 0.15)
+        windows = torch.where(mute[:, None, None], torch.from_numpy(silent_windows()), windows)
+        batch = windows[:, None].contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16, enabled=settings.bfloat16):
+            features = self.encoder(batch)
+        features = features.float()
+        losses = self._losses(features, index, frames, quiet)
+        total = torch.stack([weight * value for weight, value in losses.values()]).sum()
+        if not torch.isfinite(total):
+            raise TrainingError(f"The loss became {float(total)} at step {self.steps}; lower the learning rate.")
+        self._optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        nn.utils.clip_grad_norm_(self._modules.parameters(), 5.0)
+        _set_rate(self._optimizer, rate)
+        self._optimizer.step()
+        self.steps += 1
+        self._remember()
+        return {"total": float(total.detach()), **{k: float(v.detach()) for k, (_, v) in losses.items()}}
+
+    def _losses(
+        self, features: Tensor, index: Tensor, frames: np.ndarray, quiet: Tensor
+    ) -> dict[str, tuple[float, Tensor]]:
+        motion, measures, opening, phone, _ = self._targets
+        out = self.heads(features)
+        around = (index[:, None] + torch.tensor([-1, 0, 1])).clamp(0, len(self.clips) - 1)
+        closed = 0.02  # openings below this count as shut
+        target = opening[around]
+        miss = out["opening"] - target
+        # a shut mouth may be read as 'more than shut', but never as open; and a wide one not as shut
+        shut = (target < closed).float()
+        gap = (1 - shut) * miss.square() * (1 + (target > 0.5)) + 3.0 * shut * out["opening"].clamp_min(0.0).square()
+        weight = torch.tensor([1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 2.0, 1.5, 1.0])
+        articulators = ((out["articulators"] - motion[index]).square() * weight).mean()
+        shape = F.smooth_l1_loss(out["measures"], measures[index])
+        phones = F.cross_entropy(out["phones"].flatten(0, 1), phone[around].flatten(), label_smoothing=0.05)
+        losses = {
+            "opening": (6.0, gap.mean()),
+            "articulators": (4.0, articulators),
+            "measures": (1.0, shape),
+            "phones": (0.3, phones),
+        }
+        mouths, differs = _pairs(self.clips, frames, self._scale, self.settings.negatives, self._rng)
+        with torch.no_grad():
+            faces = self.expert.embed_mouth(mouths.flatten(0, 1)).unflatten(0, mouths.shape[:2])
+        sync, _ = _contrast(out["sync"], faces, differs)
+        losses["sync"] = (0.25, sync)
+        losses["picture"] = (2.0, self._reconstruction(features[: len(frames) // 2], frames[: len(frames) // 2]))
+        if quiet.any():
+            mean = features[quiet].mean(0)
+            self._closed = mean.detach() if self.steps == 0 else 0.98 * self._closed + 0.02 * mean.detach()
+            spread = features.detach().var(0).mean().clamp_min(1e-4)
+            losses["silence"] = (0.1, (features[quiet] - self._closed).square().mean() / spread)
+        return losses
+
+    def _reconstruction(self, features: Tensor, frames: np.ndarray) -> Tensor:
+        """Eq. 3: the picture of the lips now, from the sound and a picture of the same lips at another time."""
+        other = _other_times(self.clips, frames, 1, self._rng)[:, 0]
+        size = torch.from_numpy(np.exp(0.08 * self._rng.standard_normal((len(frames), 11))).astype(np.float32))
+        now = lip_images(torch.from_numpy(self.clips.measures[frames]) * size)
+        then = lip_images(torch.from_numpy(self.clips.measures[other]) * size)
+        return (self.decoder(features, self.face(then)) - now).abs().mean()
+
+    @torch.no_grad()
+    def _remember(self) -> None:
+        keep = min(self.settings.keep, self.steps / (self.steps + 20.0))
+        for mine, theirs in zip(self.average.state_dict().values(), self.encoder.state_dict().values(), strict=True):
+            if mine.is_floating_point():
+                mine.lerp_(theirs, 1 - keep)
+
+    def result(self) -> AudioVisualEncoder:
+        """The averaged encoder, its features scaled to unit standard deviation over the clips' speech."""
+        encoder = copy.deepcopy(self.average).eval()
+        return scale_features(encoder, self.clips)
+
+
+def scale_features(encoder: AudioVisualEncoder, clips: Clips, frames: int = 3000) -> AudioVisualEncoder:
+    """Fold a scale into the last batch norm so that each feature has unit standard deviation; ReLU lets it through.
+
+    Features that never fire keep their weights.
+    """
+    chosen = np.linspace(0, len(clips) - 1, min(frames, len(clips))).astype(int)
+    windows = clips.windows(chosen).transpose(0, 2, 1)
+    spread = torch.cat([encoder.encode_windows(w) for w in np.array_split(windows, max(1, len(windows) // 128))]).std(0)
+    scale = torch.where(spread > 1e-3, 1.0 / spread.clamp_min(1e-3), torch.ones_like(spread))
+    norm = encoder.audio_encoder[-1].conv_block[1]
+    with torch.no_grad():
+        norm.weight.mul_(scale)
+        norm.bias.mul_(scale)
+    return encoder.eval().train(False)
+
+
+def train_encoder(
+    clips: Clips,
+    expert: SyncExpert,
+    settings: EncoderTraining,
+    folder: Path | None = None,
+    report: Report | None = None,
+    refresh: Callable[[], Clips | None] | None = None,
+    encoder: AudioVisualEncoder | None = None,
+) -> AudioVisualEncoder:
+    """Eq. 1-3 with read-outs that care about closure, for `settings.minutes`.
+
+    folder: a checkpoint of the averaged encoder is written there every two minutes. refresh: asked every two
+    minutes for a larger corpus. encoder: weights to start from.
+    """
+    trainer = EncoderTrainer(clips, expert, settings, encoder)
+    clock, saved = _Clock(settings.minutes, settings.learning_rate, settings.final_rate), time.monotonic()
+    while clock.gone < 1.0:
+        losses = trainer.step(clock.rate())
+        if report and trainer.steps % 50 == 0:
+            report({"step": trainer.steps, "gone": clock.gone, **losses})
+        if time.monotonic() - saved > 120:
+            saved = time.monotonic()
+            if folder is not None:
+                trainer.result().save_pretrained(folder / "encoder_checkpoint.safetensors")
+            if refresh is not None and (more := refresh()) is not None:
+                trainer.use(more)
+    return trainer.result()
