@@ -265,13 +265,14 @@ class Avatar:
         if target.exists() and any(target.iterdir()):
             raise AvatarError(f"{target} is not empty. Give a new folder.")
         target.mkdir(parents=True, exist_ok=True)
-        for path in self._files():
+        for path in self.files():
             copy = target / path.relative_to(self.folder)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copy)
         return target
 
-    def _files(self) -> list[Path]:
+    def files(self) -> list[Path]:
+        """The files that belong to it, and no others that may lie in the folder."""
         return sorted({path for pattern in HUB_FILES for path in self.folder.glob(pattern) if path.is_file()})
 
     def push_to_hub(
@@ -305,7 +306,7 @@ class Avatar:
         if repo_id.count("/") != 1:
             raise AvatarError(f"'{repo_id}' is no hub id; it must look like owner/name.")
         avatar_files.check_files(self.folder, self.description)
-        names = [path.relative_to(self.folder).as_posix() for path in self._files()]
+        names = [path.relative_to(self.folder).as_posix() for path in self.files()]
         if dry_run:
             return names
         from huggingface_hub import HfApi

@@ -7,5 +7,8 @@ COMMANDS = {
     "speak": "make an avatar say a text or a recording",
     "batch": "make many videos from a list",
     "verify": "read a video's content credentials",
+    "train": "make an avatar from a video of a person who agreed",
+    "evaluate": "measure an avatar against a true video",
+    "avatar": "list, show, check and pack avatars; write a consent template",
     "bench": "measure speed on this machine",
 }

@@ -1,0 +1,57 @@
+"""`synctalk evaluate AVATAR --truth VIDEO`: how close an avatar comes to the person."""
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+from synctalk.logs import get_logger
+
+log = get_logger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `synctalk evaluate`."""
+    from synctalk.evaluation.ablation import PARTS
+
+    parser.add_argument("avatar", metavar="AVATAR", help="bundled name, folder or hub id")
+    parser.add_argument("--truth", required=True, type=Path, metavar="VIDEO", help="video of the same person")
+    parser.add_argument(
+        "--frames",
+        default="0:",
+        metavar="A:B",
+        help="frames A to B-1 at 25 fps (default: all); -N: counts from the end",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
+    parser.add_argument("--without", action="append", choices=PARTS, default=[], help="leave a part out")
+    parser.add_argument(
+        "--phones",
+        type=Path,
+        metavar="NPZ",
+        help="phones, phone_start, phone_end (s): also report the shares of shut and open mouths",
+    )
+    parser.add_argument("--work", type=Path, metavar="DIR", help="keep the measurements of the truth here")
+    parser.add_argument("--video", type=Path, metavar="MP4", help="also write truth and render side by side")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate and print a table."""
+    from synctalk.evaluation.evaluate import evaluate
+
+    with tempfile.TemporaryDirectory(prefix="synctalk-") as scratch:
+        figures = evaluate(
+            args.avatar,
+            args.truth,
+            frames=args.frames,
+            work=args.work or Path(scratch),
+            without=args.without,
+            phones=args.phones,
+            video=args.video,
+            report=log.info,
+        )
+    for key, value in figures.items():
+        print(f"{key:24} {value:.4f}" if isinstance(value, float) else f"{key:24} {value}")
+    if args.json is not None:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    return 0

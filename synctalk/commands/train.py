@@ -1,0 +1,73 @@
+"""`synctalk train VIDEO`: footage of a person who agreed -> an avatar."""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from synctalk.logs import get_logger
+
+log = get_logger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `synctalk train`."""
+    parser.add_argument(
+        "video", type=Path, metavar="VIDEO", help="one person speaking to the camera, with sound"
+    )
+    parser.add_argument(
+        "--name", required=True, help="what the avatar is called: lower-case letters, digits, -, _"
+    )
+    parser.add_argument(
+        "--consent",
+        required=True,
+        type=Path,
+        metavar="FILE.json",
+        help="the person's consent; `synctalk avatar consent FILE.json` writes a template",
+    )
+    parser.add_argument(
+        "--profile",
+        choices=("fast", "full"),
+        default="full",
+        help="fast: under 15 minutes on two cores; full: under two hours (default)",
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="the avatar folder (default: ./NAME)")
+    parser.add_argument(
+        "--work", type=Path, metavar="DIR", help="dataset and checkpoints (default: ./NAME.training)"
+    )
+    parser.add_argument(
+        "--licence", default="other", metavar="ID", help="licence id for the card, e.g. cc-by-4.0"
+    )
+    parser.add_argument("--licence-text", metavar="TEXT", help="licence and attribution in words")
+    parser.add_argument("--steps", type=int, metavar="N", help="steps of stage 2, in place of the profile's")
+    parser.add_argument("--size", type=int, default=512, help="side of the frames, px (default 512)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train and say where the avatar is."""
+    from synctalk.consent import read
+    from synctalk.training.train import OWN_LICENCE, TrainSettings, check_name, train_avatar
+
+    check_name(args.name)
+    consent = read(args.consent)
+    settings = TrainSettings.of(args.profile)
+    settings = replace(settings, preprocess=replace(settings.preprocess, size=args.size))
+    if args.steps is not None:
+        settings = replace(settings, portrait=replace(settings.portrait, deform_steps=args.steps))
+    out = args.out or Path(args.name)
+    avatar = train_avatar(
+        args.video,
+        args.name,
+        consent,
+        out,
+        args.work or Path(f"{args.name}.training"),
+        settings,
+        {"id": args.licence, "text": args.licence_text or OWN_LICENCE["text"]},
+        log.info,
+    )
+    figures = avatar.description["training"]["evaluation"]
+    print(f"{avatar.name} is in {out}; open {out / 'report.html'}.")
+    print(
+        f"Held out: PSNR {figures['psnr']:.1f} dB, mouth {figures['psnr_mouth']:.1f} dB, "
+        f"LMD {figures['lmd_px']:.2f} px"
+    )
+    return 0

@@ -1,0 +1,212 @@
+"""`synctalk train`: a video of a person who agreed -> an avatar and a report page, top to bottom."""
+
+import json
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import torch
+
+from synctalk.assets import assets_folder
+from synctalk.avatar import Avatar
+from synctalk.consent import Consent
+from synctalk.errors import TrainingError
+from synctalk.evaluation.reconstruction import Evaluation, measure
+from synctalk.face_sync.attention import FacialAwareAttention, TemporalAudioAttention
+from synctalk.logs import get_logger
+from synctalk.portrait.model import load_portrait
+from synctalk.portrait.renderer import PortraitRenderer
+from synctalk.speech.audio import load_audio
+from synctalk.torso.restorer import TorsoRestorer
+from synctalk.training.dataset import Dataset
+from synctalk.training.live import LiveLine, read_history
+from synctalk.training.pack import seal_avatar, write_files
+from synctalk.training.preprocess import PreprocessSettings, fast, preprocess
+from synctalk.training.report import HeldOut, write_report
+from synctalk.training.stages import PortraitTraining, train_portrait
+from synctalk.training.torso import TorsoTraining, train_torso
+
+log = get_logger(__name__)
+
+PROFILES = ("fast", "full")
+OWN_LICENCE = {"id": "other", "text": "All rights stay with the person shown."}
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Everything `synctalk train` may vary."""
+
+    profile: str = "full"
+    """The name kept in avatar.json."""
+    preprocess: PreprocessSettings = field(default_factory=PreprocessSettings)
+    """Which footage is used."""
+    portrait: PortraitTraining = field(default_factory=PortraitTraining.full)
+    """The two stages."""
+    torso: TorsoTraining = field(default_factory=lambda: TorsoTraining(minutes=15.0))
+    """Fine-tuning of the torso restorer."""
+    sheet_frames: int = 6
+    """Held-out frames shown in the report."""
+    evaluated_frames: int = 250
+    """Held-out frames measured at the end, from their beginning; `synctalk evaluate` measures all."""
+
+    @classmethod
+    def of(cls, profile: str) -> "TrainSettings":
+        """`fast`: under 15 minutes on two cores; `full`: under two hours.
+
+        Raises:
+            TrainingError: another name.
+        """
+        if profile == "full":
+            return cls()
+        if profile == "fast":
+            return cls(
+                profile="fast",
+                preprocess=fast(),
+                portrait=PortraitTraining.fast(),
+                torso=TorsoTraining(minutes=1.5),
+                evaluated_frames=100,
+            )
+        raise TrainingError(f"There is no profile '{profile}'; choose {' or '.join(PROFILES)}.")
+
+
+def train_avatar(
+    video: Path | str,
+    name: str,
+    consent: Consent,
+    out: Path | str,
+    work: Path | str,
+    settings: TrainSettings | None = None,
+    licence: Mapping[str, str] | None = None,
+    report: Callable[[str], None] = log.info,
+) -> Avatar:
+    """Makes an avatar. Run it again with the same arguments to go on after an interruption.
+
+    Args:
+        video: footage of one person speaking, with sound; minutes of it.
+        name: lower-case letters, digits, - and _.
+        consent: the person's agreement; see `synctalk.consent.read`.
+        out: the avatar folder.
+        work: dataset, checkpoints and parts; may be deleted afterwards.
+        settings: see there.
+        licence: `id` and `text` for the avatar.
+        report: takes one line per step.
+
+    Raises:
+        TrainingError, VideoError, AudioError: what is wrong with the footage or the folders.
+        KeyboardInterrupt: Ctrl-C, after the checkpoint is written.
+    """
+    settings = settings or TrainSettings()
+    check_name(name)
+    out, work = Path(out), Path(work)
+    work.mkdir(parents=True, exist_ok=True)
+    with Stopwatch(work / "minutes.json") as watch:
+        dataset = preprocess(video, work / "dataset", settings.preprocess, report)
+        report(f"{len(dataset.train)} frames to train on, {len(dataset.validation)} held out")
+        _train_portrait_part(dataset, work, settings.portrait, report)
+        _train_torso_part(dataset, work, settings.torso, report)
+        write_files(dataset, work, out)
+        report("avatar files written")
+        evaluation = evaluate_held_out(dataset, out, settings)
+        facts: dict[str, Any] = {
+            "profile": settings.profile,
+            "seconds_of_video": round(dataset.kept / 25, 1),
+            "steps": settings.portrait.steps,
+            "preprocessing_s": dataset.about["seconds"],
+            "minutes": round(watch.minutes(), 1),
+            "evaluation": {key: round(value, 4) for key, value in evaluation.figures.items()},
+        }
+        avatar = seal_avatar(dataset, out, name, consent, licence or OWN_LICENCE, facts)
+        size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) / 1e6
+        write_report(
+            out / "report.html",
+            name,
+            read_history(work / "history.jsonl"),
+            evaluation,
+            {
+                "Profile": settings.profile,
+                "Footage used": f"{facts['seconds_of_video']} s",
+                "Time, whole command": f"{facts['minutes']} min",
+                "Steps": str(settings.portrait.steps),
+                "Avatar": f"{size:.1f} MB",
+            },
+        )
+    return avatar
+
+
+def check_name(name: str) -> None:
+    """Raises TrainingError unless the name can be a folder and part of a hub id."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,39}", name):
+        raise TrainingError(f"'{name}' cannot be a name: use up to 40 lower-case letters, digits, - and _.")
+
+
+class Stopwatch:
+    """Minutes spent in all runs of one training together, kept in a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._before = float(json.loads(path.read_text())["minutes"]) if path.is_file() else 0.0
+
+    def minutes(self) -> float:
+        """So far."""
+        return self._before + (time.monotonic() - self._start) / 60
+
+    def __enter__(self) -> "Stopwatch":
+        self._start = time.monotonic()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._path.write_text(json.dumps({"minutes": self.minutes()}))
+
+
+def _train_portrait_part(
+    dataset: Dataset, work: Path, training: PortraitTraining, report: Callable[[str], None]
+) -> None:
+    """Stages 1 and 2; the checkpoint makes a finished run return at once."""
+    line = LiveLine(work / "history.jsonl")
+    try:
+        model = train_portrait(dataset, training, work, report=line)
+    finally:
+        line.close()
+    model.save(work / "portrait.safetensors")
+    report("portrait trained")
+
+
+def _train_torso_part(
+    dataset: Dataset, work: Path, training: TorsoTraining, report: Callable[[str], None]
+) -> None:
+    """The shared restorer, fine-tuned for this person; done once."""
+    path = work / "torso.safetensors"
+    if path.is_file():
+        return
+    partial = work / "torso.part.safetensors"
+    train_torso(dataset, partial, start=shared_torso(), settings=training)
+    partial.replace(path)
+    report("torso restorer trained")
+
+
+def shared_torso() -> Path | None:
+    """The restorer that ships with the library, to start from; None where there is none."""
+    path = assets_folder() / "models" / "torso.safetensors"
+    return path if path.is_file() else None
+
+
+def evaluate_held_out(dataset: Dataset, out: Path, settings: TrainSettings) -> Evaluation:
+    """Figures on held-out frames by the inference path, from the files as they will ship."""
+    rows = dataset.validation[: settings.evaluated_frames]
+    model = load_portrait(out / "portrait.safetensors", TemporalAudioAttention, FacialAwareAttention)
+    renderer = PortraitRenderer(model, dataset.size, dataset.size, torch.as_tensor(dataset.K))
+    first = int(dataset.source_index[rows[0]])
+    sound = load_audio(dataset.about["video"])[first * 640 : (first + len(rows)) * 640]
+    chosen = rows[np.linspace(0, len(rows) - 1, min(settings.sheet_frames, len(rows))).astype(int)]
+    held_out = HeldOut(out / "report", dataset.size, chosen.tolist(), (sound, 16000))
+    restorer = TorsoRestorer.load(out / "torso.safetensors")
+    evaluation = measure(renderer, restorer, dataset, rows, on_frame=held_out)
+    held_out.close()
+    return evaluation
