@@ -50,7 +50,7 @@ class CanonicalGaussians(nn.Module):
         widths = {"means": 3, "quats": 4, "scales": 3, "opacities": 1, "sh": 3 * self.coefficients}
         self.heads = nn.ModuleDict(
             {
-                name: _head(settings.triplane_dim, settings.hidden, widths[name])
+                name: _head(settings.triplane_dim, settings.head_hidden, widths[name])
                 for name in _PREDICTED[settings.predicted]
             }
         )

@@ -131,7 +131,7 @@ def packed(state: dict[str, Tensor]) -> dict[str, Tensor]:
 def load_portrait(
     path: str | Path, make_temporal: Callable[[], nn.Module], make_facial: Callable[..., nn.Module]
 ) -> PortraitModel:
-    """Read a portrait; `make_temporal()` and `make_facial(triplane_dim, lip_dim, expression_dim)` build
+    """Read a portrait; `make_temporal()` and `make_facial(triplane_dim, lip_dim, expression_dim, hidden_dim)` build
     the attention modules whose weights the file holds.
 
     Raises AvatarError for an unreadable file, an unknown version, missing or unknown tensors and wrong
@@ -143,7 +143,10 @@ def load_portrait(
         raise AvatarError(f"{path}: portrait format {version!r}; this version of synctalk reads {FORMAT!r}.")
     settings = PortraitSettings.from_dict(values, str(path))
     facial = make_facial(
-        triplane_dim=settings.triplane_dim, lip_dim=settings.lower_dim, expression_dim=settings.upper_dim
+        triplane_dim=settings.triplane_dim,
+        lip_dim=settings.lower_dim,
+        expression_dim=settings.upper_dim,
+        hidden_dim=settings.attention_hidden,
     )
     model = PortraitModel(len(tensors["canonical.means"]), settings, make_temporal(), facial)
     load_module(path, model, tensors)

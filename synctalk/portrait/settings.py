@@ -28,7 +28,11 @@ class PortraitSettings:
     sh_degree: int = 1
     """Spherical harmonics; degree 1 holds the slow change of shading while the head turns."""
     hidden: int = 64
-    """Width of every small network; wider costs inference time linearly."""
+    """Width of the deformation network; inference time grows with it."""
+    head_hidden: int = 32
+    """Width of the attribute heads, which only training pays for."""
+    attention_hidden: int = 32
+    """Width of the masked attention's networks, which only training pays for."""
     deform_layers: int = 3
     """Hidden layers of the deformation network."""
     deform_colors: bool = True

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 _KINDS = (MOUTH, EYES, HEAD, PATCH)
-_MARGIN_PX = 28  # how far outside a crop a Gaussian may rest and still reach into it
+_MARGIN_PX = 16  # how far outside a crop a Gaussian may rest and still reach into it
 _MAX_RESTORES = 5
 _NOSE_TIP = 30
 
@@ -65,6 +65,7 @@ class Fit:
             triplane_dim=settings.triplane_dim,
             lip_dim=settings.lower_dim,
             expression_dim=settings.upper_dim,
+            hidden_dim=settings.attention_hidden,
             nose_height=float(np.asarray(data.neutral68)[_NOSE_TIP, 1]),
         )
         self.model = PortraitModel(len(points), settings, make_temporal(), facial)

@@ -93,6 +93,7 @@ class Crops:
         self.mouth_centres = points[:, 48:68].mean(axis=1)
         brows_and_eyes = np.concatenate([points[:, 17:27], points[:, 36:48]], axis=1)
         self.eye_centres = brows_and_eyes.mean(axis=1)
+        self.head_boxes: dict[int, Box] = {}
         self.K = torch.as_tensor(np.asarray(data.K, dtype=np.float32))
         self.viewmats = torch.as_tensor(np.asarray(data.viewmats, dtype=np.float32))
 
@@ -104,8 +105,13 @@ class Crops:
         """The box around eyes and brows of a frame."""
         return self._around(self.eye_centres[frame], self.eyes_size)
 
-    def head_box(self, frame: int, margin: int = 6) -> Box:
+    def head_box(self, frame: int) -> Box:
         """The box around the head matte of a frame."""
+        if frame not in self.head_boxes:
+            self.head_boxes[frame] = self._find_head(frame, margin=6)
+        return self.head_boxes[frame]
+
+    def _find_head(self, frame: int, margin: int) -> Box:
         inside = np.asarray(self.data.mattes[frame, _MATTE_HEAD]) > 127
         rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
         height, width = self.size

@@ -28,7 +28,14 @@ class Facial(nn.Module):
 
     nose_height: Tensor
 
-    def __init__(self, triplane_dim: int, lip_dim: int, expression_dim: int, nose_height: float = NOSE):
+    def __init__(
+        self,
+        triplane_dim: int,
+        lip_dim: int,
+        expression_dim: int,
+        hidden_dim: int = 0,
+        nose_height: float = NOSE,
+    ):
         super().__init__()
         self.lips = nn.Linear(triplane_dim, lip_dim, bias=False)
         self.expression = nn.Linear(triplane_dim, expression_dim, bias=False)
@@ -41,7 +48,12 @@ class Facial(nn.Module):
 
 
 SETTINGS = PortraitSettings(
-    upper=(0, 1, 2, 3, 4, 8, 9), lower=(43, 44), plane_levels=(8, 16), plane_features=4, hidden=16
+    upper=(0, 1, 2, 3, 4, 8, 9),
+    lower=(43, 44),
+    plane_levels=(8, 16),
+    plane_features=4,
+    hidden=16,
+    head_hidden=8,
 )
 
 
