@@ -14,10 +14,7 @@ _CONSONANT_TABLE = (
     "p:P b:B t:T d:D k:K ɡ:G f:F v:V θ:TH ð:DH s:S z:Z ʃ:SH ʒ:ZH ʧ:CH ʤ:JH h:HH m:M n:N "
     "ŋ:NG l:L ɹ:R j:Y w:W T:DX ɾ:DX ʔ:T"
 )
-ARPABET: dict[str, str] = {
-    symbol: name
-    for symbol, name in (pair.split(":") for pair in f"{_VOWEL_TABLE} {_CONSONANT_TABLE}".split())
-}
+ARPABET: dict[str, str] = {pair[0]: pair[2:] for pair in f"{_VOWEL_TABLE} {_CONSONANT_TABLE}".split()}
 VOWELS = frozenset(pair.split(":")[1] for pair in _VOWEL_TABLE.split())
 SILENCE = "sil"
 
