@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from synctalk.errors import AvatarError, SyncTalkError
@@ -22,7 +22,8 @@ def write_tensors(
     path = Path(path)
     partial = path.with_name(path.name + ".part")
     data = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(data, partial, metadata={"settings": json.dumps(dict(settings or {}))})
+    # Not save_file: it makes files that only their owner may read.
+    partial.write_bytes(save(data, metadata={"settings": json.dumps(dict(settings or {}))}))
     partial.replace(path)
 
 

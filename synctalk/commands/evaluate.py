@@ -4,7 +4,9 @@ import argparse
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
+from synctalk.errors import TrainingError
 from synctalk.logs import get_logger
 
 log = get_logger(__name__)
@@ -15,7 +17,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from synctalk.evaluation.ablation import PARTS
 
     parser.add_argument("avatar", metavar="AVATAR", help="bundled name, folder or hub id")
-    parser.add_argument("--truth", required=True, type=Path, metavar="VIDEO", help="video of the same person")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--truth", type=Path, metavar="VIDEO", help="video of the same person, framed the same")
+    what.add_argument(
+        "--audio",
+        type=Path,
+        nargs="+",
+        metavar="SOUND",
+        help="only voices: measures the mouth against --phones",
+    )
     parser.add_argument(
         "--frames",
         default="0:",
@@ -27,8 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--phones",
         type=Path,
-        metavar="NPZ",
-        help="phones, phone_start, phone_end (s): also report the shares of shut and open mouths",
+        nargs="+",
+        metavar="FILE",
+        help="phone times (NPZ with phones, phone_start, phone_end; or JSON), one for each sound: also report "
+        "the shares of shut and open mouths",
     )
     parser.add_argument("--work", type=Path, metavar="DIR", help="keep the measurements of the truth here")
     parser.add_argument("--video", type=Path, metavar="MP4", help="also write truth and render side by side")
@@ -36,22 +48,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print a table."""
-    from synctalk.evaluation.evaluate import evaluate
-
-    with tempfile.TemporaryDirectory(prefix="synctalk-") as scratch:
-        figures = evaluate(
-            args.avatar,
-            args.truth,
-            frames=args.frames,
-            work=args.work or Path(scratch),
-            without=args.without,
-            phones=args.phones,
-            video=args.video,
-            report=log.info,
-        )
+    figures = _voices(args) if args.audio else _truth(args)
     for key, value in figures.items():
         print(f"{key:24} {value:.4f}" if isinstance(value, float) else f"{key:24} {value}")
     if args.json is not None:
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     return 0
+
+
+def _truth(args: argparse.Namespace) -> dict[str, Any]:
+    from synctalk.evaluation.evaluate import evaluate
+
+    if args.phones and len(args.phones) > 1:
+        raise TrainingError("--truth takes one file of --phones.")
+    with tempfile.TemporaryDirectory(prefix="synctalk-") as scratch:
+        return evaluate(
+            args.avatar,
+            args.truth,
+            frames=args.frames,
+            work=args.work or Path(scratch),
+            without=args.without,
+            phones=args.phones[0] if args.phones else None,
+            video=args.video,
+            report=log.info,
+        )
+
+
+def _voices(args: argparse.Namespace) -> dict[str, Any]:
+    from synctalk.avatar import Avatar
+    from synctalk.evaluation.voice import voice_shares
+
+    if len(args.phones or []) != len(args.audio):
+        raise TrainingError("Give one file of --phones for each --audio file.")
+    return voice_shares(Avatar.from_pretrained(args.avatar), args.audio, args.phones).as_dict()

@@ -9,6 +9,8 @@ import numpy as np
 from synctalk.avatar import Avatar
 from synctalk.errors import TrainingError
 from synctalk.evaluation.ablation import ablated
+from synctalk.evaluation.mouth import mouth_shares
+from synctalk.evaluation.phones import read_phones
 from synctalk.evaluation.reconstruction import Rendered, measure
 from synctalk.speech.audio import load_soundtrack
 from synctalk.training.preprocess import prepare_truth
@@ -62,13 +64,14 @@ def evaluate(
         frames: 'A:B' at 25 fps.
         work: folder for the measurements of the truth; continued if it holds some.
         without: parts to leave out (`evaluation.ablation.PARTS`).
-        phones: NPZ with `phones`, `phone_start`, `phone_end` (seconds of the video), for the shut and
-            open shares of DESIGN's rule, of the render and of the truth.
+        phones: phone times of the video (`evaluation.phones.read_phones`), for the shut and open shares
+            of the render and of the truth.
         video: also write truth and render side by side.
         report: takes one line per step.
 
     Returns:
-        the keys of `reconstruction.measure`; with `phones` also `shut`, `open`, `pauses_shut`.
+        the keys of `reconstruction.measure`; with `phones` also those of `mouth.MouthShares`, and with `true_` before
+        them the truth's.
 
     Raises:
         AvatarError, TrainingError, VideoError, AudioError: see there.
@@ -92,13 +95,10 @@ def evaluate(
         writer.close()
     figures: dict[str, Any] = dict(result.figures)
     if phones is not None:
-        from synctalk.evaluation.mouth import mouth_shares
-
-        start_s = float(data.source_index[0]) / 25
-        figures |= mouth_shares(result.opening, Path(phones), start_s)
-        figures |= {
-            f"true_{k}": v for k, v in mouth_shares(result.true_opening, Path(phones), start_s).items()
-        }
+        spoken = read_phones(phones, float(data.source_index[0]) / 25)
+        figures |= mouth_shares(result.opening, spoken).as_dict()
+        true = mouth_shares(result.true_opening, spoken).as_dict()
+        figures |= {f"true_{key}": value for key, value in true.items()}
     if without:
         figures["without"] = sorted(without)
     return figures
