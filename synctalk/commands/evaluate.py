@@ -14,7 +14,7 @@ log = get_logger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `synctalk evaluate`."""
-    from synctalk.evaluation.ablation import PARTS
+    from synctalk.evaluation import PARTS
 
     parser.add_argument("avatar", metavar="AVATAR", help="bundled name, folder or hub id")
     what = parser.add_mutually_exclusive_group(required=True)
@@ -39,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="+",
         metavar="FILE",
-        help="phone times (NPZ with phones, phone_start, phone_end; or JSON), one for each sound: also report "
-        "the shares of shut and open mouths",
+        help="phone times (NPZ with phones, phone_start, phone_end; or JSON), one for each sound: "
+        "also report the shares of shut and open mouths",
     )
     parser.add_argument("--work", type=Path, metavar="DIR", help="keep the measurements of the truth here")
     parser.add_argument("--video", type=Path, metavar="MP4", help="also write truth and render side by side")

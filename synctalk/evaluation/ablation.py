@@ -11,12 +11,11 @@ import torch
 
 from synctalk.avatar import Avatar
 from synctalk.errors import TrainingError
+from synctalk.evaluation import PARTS
 from synctalk.evaluation.reconstruction import Drive
 from synctalk.face_sync.blendshapes import CORE_SEVEN, EYE_LOOK, SMILE
 from synctalk.head_sync.track import track_head
 from synctalk.training.dataset import Dataset
-
-PARTS = ("encoder", "expressions", "stabilizer", "portrait", "semantic-weighting")
 
 
 def ablated(avatar: Avatar, truth: Dataset, without: Collection[str]) -> Drive:

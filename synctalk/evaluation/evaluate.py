@@ -70,8 +70,8 @@ def evaluate(
         report: takes one line per step.
 
     Returns:
-        the keys of `reconstruction.measure`; with `phones` also those of `mouth.MouthShares`, and with `true_` before
-        them the truth's.
+        the keys of `reconstruction.measure`; with `phones` also those of `mouth.MouthShares`, and the
+        truth's with `true_` before them.
 
     Raises:
         AvatarError, TrainingError, VideoError, AudioError: see there.

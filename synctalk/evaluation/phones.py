@@ -31,8 +31,8 @@ def read_phones(path: Path | str, start_s: float = 0.0) -> list[TimedPhone]:
         return [TimedPhone(str(name), float(a) - start_s, float(b) - start_s) for name, a, b in rows]
     except (ValueError, KeyError, TypeError, OSError) as reason:
         raise TrainingError(
-            f"{path} holds no phone times: it must be NPZ with {', '.join(_COLUMNS)}, or JSON with 'phones' as "
-            "[name, start, end] in seconds."
+            f"{path} holds no phone times: it must be NPZ with {', '.join(_COLUMNS)}, or JSON with "
+            "'phones' as [name, start, end] in seconds."
         ) from reason
 
 

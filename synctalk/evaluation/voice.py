@@ -1,4 +1,4 @@
-"""An avatar driven by a voice alone, where no true picture exists: is the mouth shut and open when it must be?"""
+"""An avatar driven by a voice alone: without a true picture, is the mouth shut and open when it must be?"""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
