@@ -11,7 +11,6 @@ from typing import BinaryIO
 import av
 import numpy as np
 import soxr
-from scipy.signal import lfilter
 
 from synctalk.errors import AudioError
 from synctalk.logs import get_logger
@@ -198,6 +197,8 @@ def loudness(samples: np.ndarray, rate: int = RATE) -> float:
 
     Sound shorter than one 400 ms block is measured as one block, ungated.
     """
+    from scipy.signal import lfilter  # half a second to import, for something done on request only
+
     weighted = lfilter(*_shelf(rate), samples.astype(np.float64))
     weighted = lfilter(*_high_pass(rate), weighted)
     block, hop = round(0.4 * rate), round(0.1 * rate)
