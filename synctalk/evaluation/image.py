@@ -37,7 +37,7 @@ def ms_ssim(image: NDArray[np.uint8], truth: NDArray[np.uint8]) -> float:
     Uses the five scales of the definition, fewer (weights scaled to sum to 1) where a side would shrink
     below the 11 px window.
     """
-    scales = min(len(SCALE_WEIGHTS), int(np.log2(min(image.shape[:2]) / WINDOW)) + 1)
+    scales = min(len(SCALE_WEIGHTS), int(np.floor(np.log2(min(image.shape[:2]) / WINDOW))) + 1)
     if scales < 1:
         raise ValueError(f"MS-SSIM needs at least {WINDOW} px, not {image.shape[:2]}")
     weights = np.array(SCALE_WEIGHTS[:scales]) / sum(SCALE_WEIGHTS[:scales])
