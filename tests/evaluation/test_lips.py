@@ -38,7 +38,7 @@ def test_opening_is_the_gap_over_the_eye_distance() -> None:
 
 def test_a_mouth_that_is_only_elsewhere_has_no_landmark_distance() -> None:
     truth = face(waves())
-    assert landmark_distance(truth + [7, -3, 0], truth) == pytest.approx(0, abs=1e-9)
+    assert landmark_distance(truth + np.array([7, -3, 0]), truth) == pytest.approx(0, abs=1e-9)
 
 
 def test_landmark_distance_of_a_known_difference() -> None:
