@@ -21,6 +21,7 @@ from synctalk.errors import SyncTalkError, VideoError
 from synctalk.logs import get_logger
 
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+_MIMES = {".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/quicktime"}
 _YEARS = {"authority": 10, "leaf": 5}
 log = get_logger(__name__)
 
@@ -113,6 +114,11 @@ def settings_folder() -> Path:
     return (Path(base) if base else Path.home() / ".config") / "synctalk"
 
 
+def can_sign(path: str | Path) -> bool:
+    """Whether this kind of file can carry content credentials (MP4 and MOV can, WebM cannot)."""
+    return Path(path).suffix.lower() in _MIMES
+
+
 def sign_video(path: str | Path, speaker: Speaker, credentials: Credentials | None = None) -> None:
     """Put content credentials into a finished MP4, in place.
 
@@ -176,15 +182,16 @@ def _report(store: dict[str, Any]) -> Report:
     statuses = store.get("validation_results", {}).get("activeManifest", {}).get("failure", [])
     failures = [s for s in statuses if s["code"] != "signingCredential.untrusted"]
     signature = manifest.get("signature_info") or {}
-    assertions = {a["label"]: a["data"] for a in manifest.get("assertions", [])}
-    actions = next((v for k, v in assertions.items() if k.startswith("c2pa.actions")), {}).get("actions", [])
-    generators = manifest.get("claim_generator_info") or [{}]
+    assertions: dict[str, Any] = {a["label"]: a["data"] for a in manifest.get("assertions", [])}
+    found = [data for label, data in assertions.items() if label.startswith("c2pa.actions")]
+    actions: list[dict[str, Any]] = found[0].get("actions", []) if found else []
+    generators: list[dict[str, Any]] = manifest.get("claim_generator_info") or [{}]
     return Report(
         signed=True,
         intact=not failures,
         known_signer=store.get("validation_state") == "Trusted",
         signer=signature.get("common_name") or signature.get("issuer") or "",
-        generator=" ".join(str(generators[0].get(k, "")) for k in ("name", "version")).strip(),
+        generator=f"{generators[0].get('name', '')} {generators[0].get('version', '')}".strip(),
         generated=any(a.get("digitalSourceType") == SOURCE_TYPE for a in actions),
         avatar=str(assertions.get("org.synctalk.avatar", {}).get("name", "")),
         time=str(signature.get("time") or actions[0].get("when", "") if actions else ""),
@@ -219,8 +226,7 @@ def _manifest(file: Path, speaker: Speaker) -> dict[str, Any]:
 
 
 def _mime(file: Path) -> str:
-    kinds = {".mp4": "video/mp4", ".mov": "video/quicktime", ".m4v": "video/mp4", ".webm": "video/webm"}
-    return kinds.get(file.suffix.lower(), "video/mp4")
+    return _MIMES.get(file.suffix.lower(), "video/mp4")
 
 
 def _make_certificates(folder: Path) -> None:

@@ -29,20 +29,22 @@ from numpy.typing import NDArray
 from synctalk.avatar import Avatar
 from synctalk.editing import Look, Stage
 from synctalk.errors import SpeechError, SyncTalkError
-from synctalk.provenance import Credentials, sign_video
+from synctalk.provenance import Credentials, can_sign, sign_video
 from synctalk.speaking.background import in_background
 from synctalk.speaking.chunks import ATTENTION_REACH, Chunk, chunks, lip_features
 from synctalk.speaking.clock import Clock
 from synctalk.speaking.expression import DRIVEN, Expression, ExpressionControl
 from synctalk.speaking.motion import HeadMotion
 from synctalk.speaking.painter import Painter, Shot
-from synctalk.speaking.sound import FPS, Piece, Recording, from_text
+from synctalk.speaking.sound import FPS, MAX_SECONDS, Piece, Recording, from_text
+from synctalk.speaking.subtitles import Subtitles
 from synctalk.speaking.transparent import TransparentWriter
-from synctalk.speech.captions import caption_at, to_srt
-from synctalk.speech.text_to_speech import Word
+from synctalk.speech.captions import to_srt
+from synctalk.speech.words import Word
 from synctalk.video import VideoWriter
 
 Sound = str | Path | tuple[NDArray[np.float32], int]
+Who = str | Path | Avatar | Painter
 
 
 @dataclass(frozen=True)
@@ -70,10 +72,11 @@ class Moment:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where the work stands: frames done, frames in all and seconds left (None while unknown)."""
+    """Where the work stands: frames done, in all (None while unknown), seconds spent and left."""
 
     done: int
     total: int | None
+    seconds: float
     seconds_left: float | None
 
 
@@ -113,7 +116,7 @@ def stream(
     text: str | None = None,
     audio: Sound | None = None,
     *,
-    avatar: str | Path | Avatar = "ben",
+    avatar: Who = "ben",
     voice: str | None = None,
     engine: str = "auto",
     expression: Expression | None = None,
@@ -126,7 +129,7 @@ def stream(
     Args:
         text: what to say, or
         audio: what to lip-sync to: a path, or (samples [n] or [n,c] float in [-1,1], rate in Hz).
-        avatar: who speaks: a name, folder, hub id, or a loaded avatar.
+        avatar: who speaks: a name, folder or hub id, a loaded avatar, or a `Painter` kept from before.
         voice: for text; None takes the avatar's usual voice.
         engine: 'auto', 'edge' or 'kokoro'.
         expression: sliders, emotion and head motion; None leaves the avatar's natural ones.
@@ -140,12 +143,25 @@ def stream(
         AvatarError: no such avatar, or a damaged one.
     """
     pieces = open_voice(text, audio, voice, engine)
-    person = avatar if isinstance(avatar, Avatar) else Avatar.from_pretrained(avatar)
-    return _moments(pieces, person, expression or Expression(), look or Look(), seed, clock or Clock())
+    return _moments(pieces, _painter(avatar, clock), expression or Expression(), look or Look(), seed)
+
+
+def _painter(avatar: Who, clock: Clock | None = None) -> Painter:
+    """The avatar's painter, ready, with this work's clock."""
+    if isinstance(avatar, Painter):
+        painter = avatar
+    else:
+        painter = Painter(avatar if isinstance(avatar, Avatar) else Avatar.from_pretrained(avatar))
+    painter.clock = clock or Clock()
+    return painter
 
 
 def open_voice(
-    text: str | None, audio: Sound | None, voice: str | None = None, engine: str = "auto"
+    text: str | None,
+    audio: Sound | None,
+    voice: str | None = None,
+    engine: str = "auto",
+    max_seconds: float = MAX_SECONDS,
 ) -> Iterable[Piece]:
     """The voice to speak with; for a recording the checks are done here, before anything is rendered.
 
@@ -156,33 +172,33 @@ def open_voice(
     if (text is None) == (audio is None):
         raise SpeechError("Give either a text or a recording" + (", not both." if text is not None else "."))
     if audio is not None:
-        return Recording(audio)
+        return Recording(audio, max_seconds)
     assert text is not None
     return from_text(text, voice, engine)
 
 
 def _moments(
-    pieces: Iterable[Piece], avatar: Avatar, expression: Expression, look: Look, seed: int, clock: Clock
-) -> Iterator[Moment]:
+    pieces: Iterable[Piece], painter: Painter, expression: Expression, look: Look, seed: int
+) -> Generator[Moment, None, None]:
     """The stages, one after the other."""
     from synctalk.face_sync.audio_visual_encoder import AudioVisualEncoder
     from synctalk.speech.voice_activity import speech_mask
 
+    clock = painter.clock
     encode = clock.measured("lips", AudioVisualEncoder.from_pretrained().encode)
-    painter = Painter(avatar, clock)
     stage = Stage(look, *painter.frame_size, centre_x=painter.centre_x)
     spoken = in_background(clock.timed("voice", pieces), depth=4)
     ready = in_background(chunks(lip_features(spoken, encode, speech_mask)), depth=3)
     shots = in_background(painter.fetch(plan(ready, painter, expression, seed)), depth=12)
-    words: list[Word] = []
+    subtitles = Subtitles()
     with contextlib.closing(shots):
         for shot in shots:
             picture = painter.paint(shot)
             moment = _moment(shot.chunk, shot.place, picture)
             if stage.active:
                 with clock.measure("dress"):
-                    words += moment.words
-                    caption = caption_at(words, moment.index / FPS) if look.captions else ""
+                    subtitles.add(moment.words if look.captions else [])
+                    caption = subtitles.at(moment.index / FPS)
                     person = shot.person() if stage.needs_person else None
                     dressed = stage.dress(moment.picture, person, moment.index, caption)
                 moment = replace(moment, picture=dressed)
@@ -221,7 +237,7 @@ def _moment(chunk: Chunk, i: int, picture: NDArray[np.uint8]) -> Moment:
 
 
 def preview(
-    avatar: str | Path | Avatar | Painter = "ben",
+    avatar: Who = "ben",
     expression: Expression | None = None,
     frame: int | None = None,
 ) -> NDArray[np.uint8]:
@@ -235,10 +251,7 @@ def preview(
     Returns:
         uint8 RGB [H,W,3].
     """
-    if isinstance(avatar, Painter):
-        painter = avatar
-    else:
-        painter = Painter(avatar if isinstance(avatar, Avatar) else Avatar.from_pretrained(avatar))
+    painter = _painter(avatar)
     who = painter.avatar
     if frame is None:
         frame = next(iter(HeadMotion(painter.source_motion(), "calm")))
@@ -295,13 +308,14 @@ def making(
     audio: Sound | None = None,
     output: str | Path = "out.mp4",
     *,
-    avatar: str | Path | Avatar = "ben",
+    avatar: Who = "ben",
     voice: str | None = None,
     engine: str = "auto",
     expression: Expression | None = None,
     look: Look | None = None,
     seed: int = 0,
     credentials: Credentials | None = None,
+    max_seconds: float = MAX_SECONDS,
 ) -> Generator[tuple[Moment, Progress], None, Video]:
     """Make a video and yield each moment as it is written; the generator's value is the `Video`.
 
@@ -311,6 +325,7 @@ def making(
         text, audio, avatar, voice, engine, expression, look, seed: as for `stream`.
         output: the video to make.
         credentials: who signs the content credentials; None signs with this installation's own.
+        max_seconds: longest recording accepted.
 
     Raises:
         SpeechError, AudioError, AvatarError: as for `stream`.
@@ -318,13 +333,14 @@ def making(
     """
     clock, began = Clock(), time.perf_counter()
     look = look or Look()
-    pieces = open_voice(text, audio, voice, engine)
+    pieces = open_voice(text, audio, voice, engine, max_seconds)
     total = pieces.frames if isinstance(pieces, Recording) else None
-    person = avatar if isinstance(avatar, Avatar) else Avatar.from_pretrained(avatar)
+    painter = _painter(avatar, clock)
+    person = painter.avatar
     words: list[Word] = []
     notes: list[str] = []
     first_frame_s = 0.0
-    moments = _moments(pieces, person, expression or Expression(), look, seed, clock)
+    moments = _moments(pieces, painter, expression or Expression(), look, seed)
     with contextlib.closing(moments), contextlib.ExitStack() as files:
         writer: Any = None
         for moment in moments:
@@ -340,8 +356,11 @@ def making(
             yield moment, _progress(done, done if moment.last else total, began + first_frame_s)
         if writer is None:
             raise SpeechError("There was nothing to say.")
-    with clock.measure("sign"):
-        sign_video(output, person, credentials)
+    if can_sign(output):
+        with clock.measure("sign"):
+            sign_video(output, person, credentials)
+    else:
+        notes.append(f"{Path(output).suffix} files cannot carry content credentials; use .mp4 or .mov.")
     seconds = time.perf_counter() - began
     return Video(
         Path(output),
@@ -369,7 +388,7 @@ def _writer(output: str | Path, moment: Moment, avatar: Avatar, look: Look) -> A
 def _progress(done: int, total: int | None, began: float) -> Progress:
     spent = time.perf_counter() - began
     left = None if total is None else spent / done * (total - done)
-    return Progress(done, total, left)
+    return Progress(done, total, spent, left)
 
 
 class _Callable(types.ModuleType):

@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -15,7 +15,7 @@ class _Done:
         self.error = error
 
 
-def in_background(items: Iterable[Item], depth: int = 2) -> Iterator[Item]:
+def in_background(items: Iterable[Item], depth: int = 2) -> Generator[Item, None, None]:
     """Yield the same items, made ahead of time in a thread of their own.
 
     At most `depth` finished items wait, so memory does not grow when the reader is slower. When the
@@ -56,7 +56,7 @@ def in_background(items: Iterable[Item], depth: int = 2) -> Iterator[Item]:
                 close()
             put(_Done(error))
 
-    def read() -> Iterator[Item]:
+    def read() -> Generator[Item, None, None]:
         thread = threading.Thread(target=work, name="synctalk-stage", daemon=True)
         thread.start()
         try:

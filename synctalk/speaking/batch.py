@@ -309,17 +309,16 @@ def _earlier(out: Path) -> dict[str, Result]:
     names = {f.name for f in fields(Result)}
     if not rows or set(rows[0]) != names:
         return {}
-    return {
-        row["id"]: Result(
-            **{
-                **row,
-                "line": int(row["line"]),
-                "duration_s": float(row["duration_s"]),
-                "seconds": float(row["seconds"]),
-            }
-        )
-        for row in rows
+    return {row["id"]: _from_row(row) for row in rows}
+
+
+def _from_row(row: dict[str, Any]) -> Result:
+    numbers = {
+        "line": int(row["line"]),
+        "duration_s": float(row["duration_s"]),
+        "seconds": float(row["seconds"]),
     }
+    return Result(**{**row, **numbers})
 
 
 def _write(out: Path, results: dict[int, Result]) -> None:

@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from synctalk.speaking.sound import RATE, SAMPLES_PER_FRAME, Piece, Word
+from synctalk.speaking.sound import RATE, SAMPLES_PER_FRAME, Piece
+from synctalk.speech.words import Word
 
 MEL_REACH = 5  # frames; also the step after which mel rows and frames coincide (16 rows)
 ATTENTION_REACH = 4

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from synctalk.errors import AudioError
 from synctalk.speech import audio as speech_audio
-from synctalk.speech.text_to_speech import Speech, Word, synthesize_sentences
+from synctalk.speech.text_to_speech import DEFAULT_VOICE, Speech, synthesize_sentences
+from synctalk.speech.words import Word
 
 RATE = speech_audio.RATE
 FPS = 25
@@ -53,7 +54,7 @@ def from_text(text: str, voice: str | None = None, engine: str = "auto") -> Iter
         SpeechError: the text cannot be spoken, or there is no such voice.
     """
     start = 0
-    for speech in synthesize_sentences(text, voice, engine=engine):
+    for speech in synthesize_sentences(text, voice or DEFAULT_VOICE, engine):
         piece = whole_frames(speech)
         at = start / FPS
         words = [replace(w, start_s=w.start_s + at, end_s=w.end_s + at) for w in speech.words]

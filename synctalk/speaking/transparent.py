@@ -75,7 +75,8 @@ class TransparentWriter:
         self._video = video
         self._rate, self._samples = audio[1], 0
         self._layout = "mono" if channels == 1 else "stereo"
-        self._audio: Any = self._container.add_stream(sound, rate=rate or self._rate)
+        stream: Any = self._container.add_stream(sound, rate=rate or self._rate)
+        self._audio = stream
         self._audio.codec_context.layout = self._layout
         self._resampler = av.AudioResampler(
             format=self._audio.codec_context.format, layout=self._layout, rate=rate or self._rate

@@ -1,0 +1,199 @@
+"""The app: widgets wired to synctalk. The same file runs on a laptop, on a CPU Space and on ZeroGPU.
+
+python app.py [--avatars FOLDER_OR_NAME ...] [--host 127.0.0.1] [--port 7860]
+"""
+
+import argparse
+import os
+import threading
+from typing import Any
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+import gradio as gr
+
+from synctalk.errors import SyncTalkError
+from synctalk.interface import handlers, jobs, panels, style
+from synctalk.interface.avatar_tab import make_avatar_tab
+from synctalk.interface.handlers import Handlers
+from synctalk.interface.studio import Card, Studio
+from synctalk.speaking.expression import PRESETS
+from synctalk.speech.text_to_speech import voices
+
+KEEP_FILES_S = 3600
+QUEUE_LENGTH = 40
+QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+AT_ONCE: dict[str, Any] = {**QUIET, "queue": False}
+# Where the visitor is in the piece that plays, so that the finished file goes on from there.
+WATCHED = "(made, at) => [made, document.querySelector('#live video')?.currentTime ?? 0]"
+
+EXAMPLES = {
+    "A weather report": ("Good morning. Today will be sunny, with a light breeze from the west.", "Natural"),
+    "Good news": ("We did it! Nobody thought it could work, and yet here we are.", "Warm"),
+    "A sober one": ("The committee met on Tuesday and approved the budget for next year.", "Newsreader"),
+    "A surprise": ("Wait, you walked all the way here? In this weather?", "Astonished"),
+}
+TITLE = "<h1>SyncTalk++</h1><p>Write or record something, and an avatar says it.</p>"
+NOTE = (
+    "The people shown here do not exist; they are rendered. Every video carries content credentials "
+    "(C2PA) that say it was generated. Files are deleted after an hour."
+)
+
+
+def build(studio: Studio) -> gr.Blocks:
+    """The whole page.
+
+    Raises:
+        SyncTalkError: there is no avatar to show.
+    """
+    cards = studio.cards()
+    if not cards:
+        raise SyncTalkError("There is no avatar to show. Put one into assets/avatars or give --avatars.")
+    keep = (KEEP_FILES_S // 2, KEEP_FILES_S)
+    with gr.Blocks(title="SyncTalk++", analytics_enabled=False, delete_cache=keep) as page:
+        gr.HTML(
+            "<h1>SyncTalk++</h1><p>Write or record something, and an avatar says it.</p>", elem_id="title"
+        )
+        with gr.Tab("Speak"):
+            speak_tab(Handlers(studio), cards)
+        with gr.Tab("Make an avatar"):
+            make_avatar_tab()
+    return page
+
+
+def speak_tab(do: Handlers, cards: list[Card]) -> None:
+    """The main tab: what is said on the left, who says it on the right."""
+    made = gr.State(None, time_to_live=KEEP_FILES_S, delete_callback=lambda kept: kept and kept.remove())
+    avatar = gr.Textbox(cards[0].name, visible=False, label="Avatar")
+    position = gr.Number(0, visible=False, label="Position")
+    with gr.Row(elem_id="columns"):
+        with gr.Column(scale=5, min_width=320):
+            gallery = panels.avatar_gallery(cards)
+            said = panels.voice_panel([(voice.label, voice.name) for voice in voices()])
+            with gr.Row():
+                go = gr.Button("Make the video", variant="primary", elem_id="go", scale=3)
+                stop = gr.Button("Stop", interactive=False, elem_id="stop", scale=1, min_width=90)
+            face = panels.expression_panel()
+            frame = panels.picture_panel()
+        with gr.Column(scale=6, min_width=320, elem_id="stage"):
+            stage = panels.stage_panel()
+            examples = gr.Examples(
+                [list(example) for example in EXAMPLES.values()],
+                [said.text, face.preset],
+                example_labels=list(EXAMPLES),
+                label="Try one",
+                elem_id="examples",
+            )
+            gr.Markdown(NOTE, elem_id="note")
+
+    def job(trigger: Any) -> Any:
+        """Wire one way of starting; returns the event to cancel."""
+        shown = [go, stop, stage.tabs, stage.live, stage.film, stage.status, *stage.saves]
+        started = trigger(lambda: handlers.begin(len(stage.saves)), None, shown, **AT_ONCE)
+        making = started.then(
+            do.make,
+            [said.kind, said.text, said.audio, avatar, said.voice, frame.seed, *face.values, *frame.values],
+            [stage.live, stage.status, *stage.saves, made],
+            concurrency_id="video",
+            concurrency_limit=1,
+            **QUIET,
+        )
+        making.success(handlers.hand_over, [made, position], [stage.live, stage.film], js=WATCHED, **AT_ONCE)
+        making.failure(handlers.failed, None, stage.status, **AT_ONCE)
+        making.then(handlers.end, None, [go, stop], **AT_ONCE)
+        return making
+
+    jobs_running = [job(go.click), job(examples.load_input_event.then)]
+    stop.click(handlers.stopped, None, [go, stop, stage.status, stage.tabs], cancels=jobs_running, **AT_ONCE)
+    wire_voice(do, said)
+    wire_face(do, face, avatar, stage)
+    gallery.select(do.choose, None, avatar, **AT_ONCE)
+    frame.background.change(
+        lambda kind: [gr.ColorPicker(visible=kind == "Colour"), gr.Image(visible=kind == "Picture")],
+        frame.background,
+        [frame.colour, frame.picture],
+        **AT_ONCE,
+    )
+    wire_api(do, said, avatar, face, frame, stage)
+
+
+def wire_voice(do: Handlers, said: panels.Voice) -> None:
+    """Tabs tell which kind of speech is meant; a button lets the voice be heard."""
+    said.text_tab.select(lambda: "text", None, said.kind, **AT_ONCE)
+    said.audio_tab.select(lambda: "audio", None, said.kind, **AT_ONCE)
+    said.hear.click(do.hear, said.voice, said.sample, api_name="preview_voice", concurrency_limit=2)
+
+
+def wire_face(do: Handlers, face: panels.Face, avatar: Any, stage: panels.Stage) -> None:
+    """Each move of a slider is seen at once in the still."""
+    moves = [w.release for w in face.sliders] + [w.input for w in face.choices]
+    look = {**AT_ONCE, "trigger_mode": "always_last"}
+    gr.on(moves, do.still, [avatar, *face.values], stage.still, **look).then(
+        lambda: gr.Tabs(selected="still"), None, stage.tabs, **AT_ONCE
+    )
+    avatar.change(do.still, [avatar, *face.values], stage.still, **look)
+    preset = face.preset.change(
+        lambda name: panels.show_expression(PRESETS[name]), face.preset, face.values, **AT_ONCE
+    )
+    reset = face.reset.click(
+        lambda: ["Natural", *panels.show_expression(PRESETS["Natural"])],
+        None,
+        [face.preset, *face.values],
+        **AT_ONCE,
+    )
+    for change in (preset, reset):
+        change.then(do.still, [avatar, *face.values], stage.still, **look)
+    context = gr.context.Context.root_block
+    assert context is not None
+    context.load(do.still, [avatar, *face.values], stage.still, **look)
+
+
+def wire_api(
+    do: Handlers, said: panels.Voice, avatar: Any, face: panels.Face, frame: panels.Frame, stage: panels.Stage
+) -> None:
+    """The road for programs: /speak and /list_avatars (and /preview_voice on its button)."""
+    files = [gr.File(visible=False, label=label) for label in ("Video", "Captions", "Sound")]
+    gr.Button(visible=False).click(
+        do.speak,
+        [said.text, said.audio, avatar, said.voice, face.preset, frame.seed],
+        files,
+        api_name="speak",
+        concurrency_id="video",
+        concurrency_limit=1,
+    )
+    gr.api(do.list_avatars, api_name="list_avatars", queue=False)
+
+
+def launch(page: gr.Blocks, host: str | None = None, port: int | None = None, **options: Any) -> Any:
+    """Serve the page."""
+    page.queue(max_size=QUEUE_LENGTH, default_concurrency_limit=4)
+    return page.launch(
+        server_name=host,
+        server_port=port,
+        theme=style.theme(),
+        css=style.CSS,
+        max_file_size=jobs.MAX_UPLOAD,
+        footer_links=[],
+        run_history=False,
+        enable_monitoring=False,
+        ssr_mode=False,
+        show_error=True,
+        **options,
+    )
+
+
+def main() -> None:
+    """Start the app from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--avatars", nargs="+", metavar="AVATAR", help="folders or names (default: bundled)")
+    parser.add_argument("--host", help="address to listen on (default: this machine only)")
+    parser.add_argument("--port", type=int, help="default: 7860")
+    args = parser.parse_args()
+    studio = Studio(args.avatars)
+    page = build(studio)
+    threading.Thread(target=studio.warm, daemon=True).start()
+    launch(page, args.host, args.port)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""Avatars kept ready for the app, and the things it asks of them."""
+
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synctalk.avatar import Avatar
+from synctalk.errors import AvatarError, SyncTalkError
+from synctalk.logs import get_logger
+from synctalk.speak import preview
+from synctalk.speaking.expression import Expression
+from synctalk.speaking.painter import Painter
+
+log = get_logger(__name__)
+SAMPLE = "Hello. This is how I sound."
+
+
+@dataclass(frozen=True)
+class Card:
+    """One avatar of the gallery."""
+
+    name: str
+    picture: Path | None
+    synthetic: bool
+    attribution: str
+
+
+@dataclass
+class _Slot:
+    """A painter with the lock that gives it to one job at a time."""
+
+    painter: Painter
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Studio:
+    """Loads each avatar once, for all sessions.
+
+    Args:
+        avatars: names or folders to offer; None offers the bundled ones.
+    """
+
+    def __init__(self, avatars: list[str] | None = None) -> None:
+        self._known = {Path(a).name: a for a in (avatars if avatars is not None else Avatar.available())}
+        self._slots: dict[tuple[str, str], _Slot] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the avatars on offer."""
+        return list(self._known)
+
+    def cards(self) -> list[Card]:
+        """What the gallery shows; an avatar that does not load is left out with a warning."""
+        cards = []
+        for name, place in self._known.items():
+            try:
+                avatar = Avatar.from_pretrained(place, verify=False)
+            except AvatarError as problem:
+                log.warning("Avatar %s is left out: %s", name, problem)
+                continue
+            cards.append(Card(name, avatar.thumbnail, avatar.synthetic, avatar.licence["text"]))
+        return cards
+
+    def painter(self, name: str, purpose: str) -> _Slot:
+        """The painter of an avatar for 'stills' or 'video', loaded on first use.
+
+        Raises:
+            AvatarError: the app does not offer this avatar.
+        """
+        if name not in self._known:
+            offered = ", ".join(self._known) or "none"
+            raise AvatarError(f"There is no avatar '{name}' here. Choose one of: {offered}.")
+        with self._lock:
+            if (name, purpose) not in self._slots:
+                self._slots[name, purpose] = _Slot(Painter(Avatar.from_pretrained(self._known[name])))
+            return self._slots[name, purpose]
+
+    def still(self, name: str, expression: Expression) -> NDArray[np.uint8]:
+        """A still of the avatar with an expression, uint8 RGB [H,W,3].
+
+        Raises:
+            AvatarError: the app does not offer this avatar.
+        """
+        slot = self.painter(name, "stills")
+        with slot.lock:
+            return preview(slot.painter, expression)
+
+    def warm(self) -> None:
+        """Load everything the first visitor would wait for; what fails is only logged."""
+        for name in self.names:
+            try:
+                self.still(name, Expression())
+                self.painter(name, "video")
+            except SyncTalkError as problem:
+                log.warning("Avatar %s is not ready: %s", name, problem)
