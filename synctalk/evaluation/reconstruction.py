@@ -18,6 +18,7 @@ from synctalk.evaluation.lips import (
     mouth_opening,
     static_distance,
 )
+from synctalk.evaluation.natural import brisque, niqe
 from synctalk.face_sync.capturer import FaceCapturer
 from synctalk.portrait.portrait_sync import PortraitSync, lay_over
 from synctalk.training.dataset import Dataset
@@ -26,6 +27,7 @@ GREY = 128.0
 MOUTH = slice(48, 68)
 BROWS_AND_EYES = [*range(17, 27), *range(36, 48)]
 NOSE_TIP = 33
+LOOK_EVERY = 10  # frames between looks at quality without a reference
 MOUTH_MARGIN = 0.25  # of the mouth's width, on each side
 
 
@@ -164,7 +166,8 @@ def measure(
         `psnr`, `psnr_face`, `psnr_mouth`, `ms_ssim` of what a viewer gets (mean over frames, dB);
         `psnr_head` (inside the truth's head matte) and `ms_ssim_head` (in its bounding box) of the head
         alone over grey; `lmd_px`, `lmd_static_px`, `mouth_correlation`, `mouth_lag_frames`,
-        `flicker_ratio`, `fps` (deform, splat and blend) and `frames`.
+        `flicker_ratio`, `fps` (deform, splat and blend) and `frames`; `niqe` and `brisque` of every tenth
+        frame.
     """
     drive = drive or Drive.of(truth)
     clock: list[float] = []
@@ -189,6 +192,9 @@ def measure(
                     )
                 )
             before = (shot, skin)
+            if len(clock) % LOOK_EVERY == 1:
+                sums.setdefault("niqe", []).append(niqe(shot.image))
+                sums.setdefault("brisque", []).append(brisque(shot.image))
             if on_frame is not None:
                 on_frame(shot)
             yield shot.image
