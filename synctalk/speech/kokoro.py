@@ -17,7 +17,7 @@ import numpy as np
 from synctalk.assets import model_path
 from synctalk.errors import SpeechError
 from synctalk.speech.kokoro_files import find_model
-from synctalk.speech.phone_times import SILENCE, phones_from_durations
+from synctalk.speech.phone_times import SILENCE, fit_pauses, phones_from_durations
 from synctalk.speech.phonemes import Token, phonemize
 from synctalk.speech.sentences import split_sentences
 from synctalk.speech.words import Phone, Word
@@ -28,7 +28,7 @@ RATE = 24000
 _FRAME_S = 0.025  # unit of the durations
 _MOST_SYMBOLS = 400  # the model takes 510; long stretches sound hurried well before that
 _LEAD_S, _TAIL_S = 0.10, 0.35  # silence kept before and after a sentence
-_LAGS_S = {"af_heart": 0.050, "am_michael": 0.060, "bf_emma": 0.060, "bm_george": 0.070}
+_LAGS_S = {"af_heart": 0.050, "am_michael": 0.060, "bf_emma": 0.060, "bm_george": 0.060}
 _USUAL_LAG_S = 0.060  # of the voices whose lag was not measured
 
 
@@ -144,6 +144,7 @@ class Kokoro:
         samples = np.clip(np.asarray(samples, np.float32).ravel(), -1.0, 1.0)
         durations = np.asarray(frames, np.float64).ravel() * _FRAME_S
         phones = phones_from_durations(symbols, owners, durations, _LAGS_S.get(voice, _USUAL_LAG_S))
+        phones = fit_pauses(phones, samples, RATE)
         speech = KokoroSpeech(samples, RATE, phones, _words(tokens, phones))
         return _trimmed(speech)
 

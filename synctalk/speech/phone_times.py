@@ -20,6 +20,12 @@ SILENCE = "sil"
 
 _STRESS = {"ˈ": 2, "ˌ": 1}
 _PAUSE_S = 0.15  # a space that lasts longer is a pause in which the mouth closes
+_QUIET_DB = -33.0
+_SHORTEST_QUIET_S, _SHORTEST_S = 0.06, 0.02
+_LONGEST_MOVE_S = 0.25
+_TAIL_S, _STOP_TAIL_S = 0.015, 0.05  # a sound lasts a little into the quiet; a final stop is quiet itself
+_HEAD_S, _STOP_HEAD_S = 0.02, 0.06  # the mouth is in place before the sound; a stop's closure is quiet
+_STOPS = frozenset({"P", "B", "T", "D", "K", "G", "CH", "JH"})
 _MARKS = ",.!?;:—…"
 
 
@@ -69,6 +75,66 @@ def phones_from_durations(
     if drafts[-1].symbol != SILENCE:
         drafts.append(_Draft(SILENCE, drafts[-1].end, total, -1))
     return _shifted(drafts, lag_s, total)
+
+
+def fit_pauses(phones: list[Phone], samples: np.ndarray, rate: int) -> list[Phone]:
+    """Move the edges of silences to where the sound falls quiet and sets in again.
+
+    Kokoro gives the last sound before a pause most of the pause's time.
+
+    Args:
+        phones: contiguous, as from `phones_from_durations`.
+        samples: float32 [n], the same utterance.
+        rate: Hz.
+
+    Returns:
+        The same phones, contiguous, with other times around silences.
+    """
+    level = _level(samples, rate)
+    starts = [p.start_s for p in phones] + [phones[-1].end_s] if phones else []
+    for i, phone in enumerate(phones):
+        if phone.symbol != SILENCE:
+            continue
+        run = _quiet_run(level, starts[i] - _LONGEST_MOVE_S, starts[i + 1] + _LONGEST_MOVE_S, phone)
+        if run is None:
+            continue
+        if i > 0:
+            tail = _STOP_TAIL_S if phones[i - 1].symbol in _STOPS else _TAIL_S
+            latest = starts[i + 1] - _SHORTEST_S
+            starts[i] = max(min(run[0] + tail, latest), starts[i - 1] + _SHORTEST_S)
+        if i + 1 < len(phones):
+            following = phones[i + 1].symbol
+            head = _STOP_HEAD_S if following in _STOPS else 0.0 if following in VOWELS else _HEAD_S
+            earliest = starts[i] + _SHORTEST_S
+            starts[i + 1] = min(max(run[1] - head, earliest), starts[i + 2] - _SHORTEST_S)
+    return [
+        Phone(p.symbol, start, max(end, start), p.word, p.stress)
+        for p, start, end in zip(phones, starts[:-1], starts[1:], strict=True)
+    ]
+
+
+def _level(samples: np.ndarray, rate: int) -> np.ndarray:
+    """Loudness every 10 ms, in dB below the loud parts."""
+    hop = rate // 100
+    power = np.concatenate([[0.0], np.cumsum(samples.astype(np.float64) ** 2)])
+    centres = np.arange(0, len(samples), hop)
+    low, high = np.maximum(centres - hop, 0), np.minimum(centres + 2 * hop, len(samples))
+    decibels = 10.0 * np.log10((power[high] - power[low]) / np.maximum(high - low, 1) + 1e-12)
+    return decibels - np.percentile(decibels, 95) if len(decibels) else decibels
+
+
+def _quiet_run(level: np.ndarray, low_s: float, high_s: float, phone: Phone) -> tuple[float, float] | None:
+    """The quiet stretch within [low_s, high_s] that shares most time with a silence, in seconds."""
+    first = max(0, round(low_s * 100))
+    quiet = level[first : max(first, round(high_s * 100))] < _QUIET_DB
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], quiet, [False]]).astype(np.int8)))
+    best, most = None, _SHORTEST_S
+    for begin, end in zip(edges[::2], edges[1::2], strict=True):
+        run = ((first + begin) / 100.0, (first + end) / 100.0)
+        shared = min(run[1], phone.end_s) - max(run[0], phone.start_s)
+        if shared > most and run[1] - run[0] >= _SHORTEST_QUIET_S:
+            best, most = run, shared
+    return best
 
 
 class _Draft:
