@@ -16,7 +16,8 @@ from synctalk.assets import model_path
 from synctalk.errors import SyncTalkError
 
 REGIONS: tuple[str, ...] = (
-    "scalp", "forehead", "brows", "eyes", "nose", "cheeks", "lips", "jaw", "ears", "neck", "eyeballs", "mouth",
+    "scalp", "forehead", "brows", "eyes", "nose", "cheeks", "lips", "jaw", "ears", "neck", "eyeballs",
+    "mouth",
 )  # fmt: skip
 
 Array = NDArray[np.float64]
