@@ -10,5 +10,7 @@ COMMANDS = {
     "train": "make an avatar from a video of a person who agreed",
     "evaluate": "measure an avatar against a true video",
     "avatar": "list, show, check and pack avatars; write a consent template",
+    "train-encoder": "make the speech corpus and train the audio-visual encoder",
+    "sync": "judge how well lips and sound of a video agree",
     "bench": "measure speed on this machine",
 }

@@ -11,8 +11,12 @@ from synctalk.face_sync.sync_expert import SyncExpert
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("clip", type=Path, help="a video with one speaking face and sound")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write offset_frames, confidence and distance")
-    parser.add_argument("--curve", type=Path, metavar="PNG", help="where the curve goes (default: CLIP.sync.png)")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write offset_frames, confidence and distance"
+    )
+    parser.add_argument(
+        "--curve", type=Path, metavar="PNG", help="where the curve goes (default: CLIP.sync.png)"
+    )
     parser.add_argument("--no-curve", action="store_true", help="draw no curve")
     parser.add_argument("--reach", type=int, default=REACH, help="largest shift tried, in frames")
     parser.add_argument("--expert", type=Path, help="weights of the expert (default: the embedded ones)")
@@ -22,8 +26,11 @@ def run(args: argparse.Namespace) -> int:
     """Judge the clip, print and save what was found."""
     score = judge_video(args.clip, SyncExpert.from_pretrained(args.expert), args.reach)
     late = score.offset_frames
-    meaning = "in step" if late == 0 else f"the sound is {abs(late) * 40} ms {'late' if late > 0 else 'early'}"
-    print(f"offset {late:+d} frames ({meaning}), confidence {score.confidence:.3f}, distance {score.distance:.3f}")
+    meaning = (
+        "in step" if late == 0 else f"the sound is {abs(late) * 40} ms {'late' if late > 0 else 'early'}"
+    )
+    sure = f"confidence {score.confidence:.3f}, distance {score.distance:.3f}"
+    print(f"offset {late:+d} frames ({meaning}), {sure}")
     if args.json:
         args.json.write_text(json.dumps(score.as_dict(), indent=2) + "\n", encoding="utf-8")
     if not args.no_curve:

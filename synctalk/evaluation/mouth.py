@@ -45,7 +45,8 @@ class MouthShares:
 def mouth_shares(gap: np.ndarray, phones: Iterable[TimedPhone | Sequence], fps: float = FPS) -> MouthShares:
     """Apply the rule to a clip.
 
-    gap: float [T], distance of the inner lips (mesh points 13 and 14) over the eye distance, or any opening that
+    gap: float [T], distance of the inner lips (mesh points 13 and 14) over the eye distance, or any opening
+    that
     is 0 when the lips touch; frame i at i / fps. phones: (name, start s, end s), silences included.
     """
     curve = np.asarray(gap, dtype=np.float64)
@@ -81,7 +82,8 @@ def pooled(shares: Iterable[MouthShares]) -> MouthShares:
         return (float(hits / counts.sum()) if counts.sum() else float("nan")), int(counts.sum())
 
     labials, vowels, pauses = (
-        over(*pair) for pair in (("labials_shut", "labials"), ("vowels_open", "vowels"), ("pauses_shut", "pauses"))
+        over(*pair)
+        for pair in (("labials_shut", "labials"), ("vowels_open", "vowels"), ("pauses_shut", "pauses"))
     )
     return MouthShares(*labials, *vowels, *pauses)
 

@@ -30,7 +30,8 @@ class SyncScore:
 
     offset_frames: positive when the sound is late, in frames of 40 ms. confidence (Sync-C): median over all
     shifts of the distance, less the distance at the best one; near 0 for sound of another speech. distance
-    (Sync-D): mean distance of the embeddings at the best shift, 0 (the same) to 1.41. shifts, curve: [2 r + 1]
+    (Sync-D): mean distance of the embeddings at the best shift, 0 (the same) to 1.41. shifts, curve: [2 r +
+    1]
     the shifts tried and the mean distance at each. frames: how many windows were compared.
     """
 
@@ -55,9 +56,11 @@ class SyncScore:
 def distances(
     measures: np.ndarray, samples: np.ndarray, expert: SyncExpert, reach: int = REACH
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Distance of each mouth window to the sound at each shift: float32 [T, 2 reach + 1], NaN outside the clip.
+    """Distance of each mouth window to the sound at each shift: float32 [T, 2 reach + 1], NaN outside the
+    clip.
 
-    measures: [T, 11] of `mouth_measures`, at 25 fps; samples: float [n], 16 kHz mono. Column reach + k compares the
+    measures: [T, 11] of `mouth_measures`, at 25 fps; samples: float [n], 16 kHz mono. Column reach + k
+    compares the
     mouth at i with the sound at i + k. Also returns the shifts [2 reach + 1].
     """
     frames = len(measures)
@@ -88,7 +91,9 @@ def judge(
     Raises VideoError when there are fewer than 25 frames or the sound ends before the mouth begins.
     """
     if len(measures) < _SHORTEST:
-        raise VideoError(f"The judge needs at least one second ({_SHORTEST} frames) of face, not {len(measures)}.")
+        raise VideoError(
+            f"The judge needs at least one second ({_SHORTEST} frames) of face, not {len(measures)}."
+        )
     table, shifts = distances(measures, samples, expert or SyncExpert.from_pretrained(), reach)
     counted = np.isfinite(table).sum(0)
     if counted.max() == 0:
@@ -108,7 +113,10 @@ def judge(
 
 
 def judge_video(
-    path: str | os.PathLike, expert: SyncExpert | None = None, reach: int = REACH, samples: np.ndarray | None = None
+    path: str | os.PathLike,
+    expert: SyncExpert | None = None,
+    reach: int = REACH,
+    samples: np.ndarray | None = None,
 ) -> SyncScore:
     """Judge a video file: faces are found, mouths measured, its own sound (or `samples`, 16 kHz) compared.
 

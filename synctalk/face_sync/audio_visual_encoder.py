@@ -63,6 +63,13 @@ class ConvBlock(nn.Module):
         )
         self.residual = residual
 
+    @property
+    def norm(self) -> nn.BatchNorm2d:
+        """The batch norm."""
+        norm = self.conv_block[1]
+        assert isinstance(norm, nn.BatchNorm2d)
+        return norm
+
     def forward(self, x: Tensor) -> Tensor:
         """[B, inputs, H, W] -> [B, outputs, H', W']."""
         y = self.conv_block(x)
@@ -116,9 +123,11 @@ class AudioVisualEncoder(nn.Module):
 
     @torch.inference_mode()
     def encode(self, samples: np.ndarray | Tensor, chunk: int = 128) -> Tensor:
-        """Features of every video frame of a sound: float32 [ceil(n / 640), 512]; frame i looks at i / 25 s +-100 ms.
+        """Features of every video frame of a sound: float32 [ceil(n / 640), 512]; frame i looks at i / 25 s
+        +-100 ms.
 
-        samples: float [n], mono 16 kHz in [-1, 1]. `chunk` frames are computed at a time; it changes nothing but
+        samples: float [n], mono 16 kHz in [-1, 1]. `chunk` frames are computed at a time; it changes
+        nothing but
         the memory needed. Raises AudioError for sound that is not one-dimensional, empty or not finite.
         """
         sound = _checked(samples)
@@ -127,7 +136,8 @@ class AudioVisualEncoder(nn.Module):
 
     @torch.inference_mode()
     def encode_mel(self, mel: np.ndarray, frames: int, start: int = 0, chunk: int = 128) -> Tensor:
-        """Features of frames start ... start + frames - 1 of a mel spectrogram [rows, 80]: float32 [frames, 512]."""
+        """Features of frames start ... start + frames - 1 of a mel spectrogram [rows, 80]: float32 [frames,
+        512]."""
         parts = [
             self.encode_windows(mel_windows(mel, min(chunk, start + frames - first), first))
             for first in range(start, start + frames, chunk)
@@ -184,19 +194,31 @@ class AudioVisualEncoder(nn.Module):
         )
 
     def _inference_network(self) -> nn.Sequential:
-        """A copy with each batch norm folded into its convolution: the same function, fewer passes over memory."""
+        """A copy with each batch norm folded into its convolution: the same function, fewer passes over
+        memory."""
         if self.training:
             return copy.deepcopy(self.audio_encoder).eval()
         if not self._fused:
-            fused = copy.deepcopy(self.audio_encoder)
-            for block in fused:
-                block.conv_block = nn.Sequential(fuse_conv_bn_eval(block.conv_block[0], block.conv_block[1]))
-            self._fused = [fused.to(memory_format=torch.channels_last).requires_grad_(False)]
+            self._fused = [fused_blocks(self.audio_encoder)]
         return self._fused[0]
 
 
+def fused_blocks(blocks: nn.Sequential) -> nn.Sequential:
+    """A frozen copy of trained blocks with each batch norm folded into its convolution, channels last."""
+    fused = copy.deepcopy(blocks).eval()
+    for block in fused:
+        if isinstance(block, ConvBlock):
+            convolution = block.conv_block[0]
+            assert isinstance(convolution, nn.Conv2d)
+            folded = fuse_conv_bn_eval(convolution, block.norm)
+            folded.weight.data = folded.weight.data.contiguous(memory_format=torch.channels_last)
+            block.conv_block = nn.Sequential(folded)
+    return fused.requires_grad_(False)
+
+
 def convert_checkpoint(source: str | os.PathLike, target: str | os.PathLike) -> None:
-    """Turn an `audio_visual_encoder.pth` (a PyTorch state dict) into safetensors that `from_pretrained` reads.
+    """Turn an `audio_visual_encoder.pth` (a PyTorch state dict) into safetensors that `from_pretrained`
+    reads.
 
     The file is opened with `weights_only=True`, so nothing inside it is executed. Names may carry the prefix
     `audio_encoder.` or none, and the dict may lie under 'state_dict'.

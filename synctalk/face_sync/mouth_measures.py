@@ -23,7 +23,19 @@ MOUTH_MEASURES = (
 )
 GAP = 1
 _PAIRS = np.array(
-    [(61, 67), (62, 66), (63, 65), (51, 57), (48, 54), (60, 64), (51, 62), (57, 66), (33, 51), (33, 57), (33, 8)]
+    [
+        (61, 67),
+        (62, 66),
+        (63, 65),
+        (51, 57),
+        (48, 54),
+        (60, 64),
+        (51, 62),
+        (57, 66),
+        (33, 51),
+        (33, 57),
+        (33, 8),
+    ]
 )
 _EYES = (36, 45)
 
@@ -35,7 +47,9 @@ def mouth_measures(landmarks68: np.ndarray) -> np.ndarray:
     """
     points = np.asarray(landmarks68, dtype=np.float64)
     if points.ndim != 3 or points.shape[1] != 68 or len(points) == 0:
-        raise VideoError(f"Mouth measures need 68-point landmarks [T, 68, 2], not shape {list(points.shape)}.")
+        raise VideoError(
+            f"Mouth measures need 68-point landmarks [T, 68, 2], not shape {list(points.shape)}."
+        )
     eyes = np.linalg.norm(points[:, _EYES[0]] - points[:, _EYES[1]], axis=1)
     eye = float(np.nanmedian(eyes)) if np.isfinite(eyes).any() else 0.0
     if eye <= 0:
@@ -55,7 +69,8 @@ def normalised(measures: np.ndarray) -> np.ndarray:
 def lip_images(measures: Tensor, height: int = 24, width: int = 32) -> Tensor:
     """Small grey pictures of lips with these measures: [B, 11] -> [B, 1, height, width] in [0, 1].
 
-    Skin is light, lips darker, the open mouth darkest; the frame spans 0.9 by 0.68 eye distances below the nose.
+    Skin is light, lips darker, the open mouth darkest; the frame spans 0.9 by 0.68 eye distances below the
+    nose.
     """
     y = torch.linspace(0.02, 0.70, height, device=measures.device)[None, :, None]
     x = torch.linspace(-0.45, 0.45, width, device=measures.device)[None, None, :]

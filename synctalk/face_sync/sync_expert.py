@@ -32,7 +32,8 @@ def sync_loss(probability: Tensor, in_sync: Tensor) -> Tensor:
 
 
 class SyncExpert(nn.Module):
-    """Two towers into one space: a mel window [B, 80, 16] and mouth measures [B, 5, 11], both to [B, 256] >= 0."""
+    """Two towers into one space: a mel window [B, 80, 16] and mouth measures [B, 5, 11], both to [B, 256]
+    >= 0."""
 
     def __init__(self) -> None:
         super().__init__()

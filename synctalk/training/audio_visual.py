@@ -1,4 +1,5 @@
-"""Training of the audio-visual encoder (paper Eq. 1-3): first the sync expert, then the encoder under its eyes."""
+"""Training of the audio-visual encoder (paper Eq. 1-3): first the sync expert, then the encoder under its
+eyes."""
 
 from __future__ import annotations
 
@@ -11,11 +12,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from synctalk.errors import TrainingError
-from synctalk.face_sync.audio_visual_encoder import AudioVisualEncoder, silent_windows
+from synctalk.face_sync.audio_visual_encoder import (
+    AudioVisualEncoder,
+    ConvBlock,
+    fused_blocks,
+    silent_windows,
+)
 from synctalk.face_sync.mouth_measures import MOUTH_MEASURES, lip_images
 from synctalk.face_sync.sync_expert import SyncExpert, sync_loss, sync_probability
 from synctalk.logs import get_logger
@@ -32,9 +39,9 @@ class EncoderTraining:
 
     minutes: float = 40.0
     """Wall-clock budget; the learning rate follows a cosine over it."""
-    batch: int = 96
-    """Windows per step."""
-    learning_rate: float = 2e-3
+    batch: int = 32
+    """Windows per step (small: on a CPU the number of steps is what is scarce)."""
+    learning_rate: float = 1.5e-3
     """Peak rate of AdamW."""
     final_rate: float = 0.01
     """Share of the peak rate left at the end."""
@@ -43,6 +50,8 @@ class EncoderTraining:
     """Mouths of other times of the same clip that each window is told apart from."""
     keep: float = 0.998
     """Decay of the running average of the weights, which is what is saved."""
+    freeze_after: float = 0.4
+    """Share of the run after which the six lowest blocks rest: they settle first and cost half of a step."""
     bfloat16: bool = True
     """Compute the encoder's convolutions in bfloat16 (twice as fast where the CPU has it)."""
     seed: int = 0
@@ -69,7 +78,8 @@ def sampling_weights(clips: Clips) -> np.ndarray:
 
 
 class MouthScale:
-    """Measures in the expert's units (zero mean, unit spread over the corpus), with another face for each draw."""
+    """Measures in the expert's units (zero mean, unit spread over the corpus), with another face for each
+    draw."""
 
     def __init__(self, clips: Clips) -> None:
         self.mean = clips.measures.mean(0)
@@ -106,7 +116,8 @@ def _other_times(clips: Clips, frames: np.ndarray, count: int, rng: np.random.Ge
 def _pairs(
     clips: Clips, frames: np.ndarray, scale: MouthScale, negatives: int, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Mouth windows [B, 1 + negatives, 5, 11], the true one first, and which negatives really differ [B, 1 + n]."""
+    """Mouth windows [B, 1 + negatives, 5, 11], the true one first, and which negatives really differ [B, 1
+    + n]."""
     others = _other_times(clips, frames, negatives, rng)
     everything = np.concatenate([frames[:, None], others], axis=1)
     mouths = clips.mouths(everything.reshape(-1)).reshape(*everything.shape, 5, len(MOUTH_MEASURES))
@@ -116,10 +127,14 @@ def _pairs(
     return torch.from_numpy(scale.other_faces(normal, rng)), torch.from_numpy(differs)
 
 
-def _contrast(audio: Tensor, faces: Tensor, differs: Tensor, temperature: float = 0.07) -> tuple[Tensor, Tensor]:
-    """Eq. 2 on the true pair and on the hardest halves of the others, and a softmax over the same similarities.
+def _contrast(
+    audio: Tensor, faces: Tensor, differs: Tensor, temperature: float = 0.07
+) -> tuple[Tensor, Tensor]:
+    """Eq. 2 on the true pair and on the hardest halves of the others, and a softmax over the same
+    similarities.
 
-    audio [B, D], faces [B, 1 + n, D]; other clips' mouths are negatives too. Returns the loss and the accuracy.
+    audio [B, D], faces [B, 1 + n, D]; other clips' mouths are negatives too. Returns the loss and the
+    accuracy.
     """
     similarity = sync_probability(faces, audio[:, None])
     labels = torch.zeros_like(similarity)
@@ -135,6 +150,45 @@ def _contrast(audio: Tensor, faces: Tensor, differs: Tensor, temperature: float 
     return positive + negative + 0.5 * choice, correct
 
 
+def _channels_last(module: nn.Module) -> None:
+    """Lay out 4-d weights with channels last, in place: what the convolutions are fastest with."""
+    for parameter in module.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+
+
+_LOWER = 6  # blocks that may be frozen: those before time is strided
+_EVERY = 20  # steps between two updates of the running average, and two meetings of processes
+
+
+def _same_everywhere(module: nn.Module) -> None:
+    """Under torch.distributed, every process starts from the weights of the first."""
+    if dist.is_initialized():
+        for value in module.state_dict().values():
+            dist.broadcast(value, 0)
+
+
+def _average_weights(module: nn.Module) -> None:
+    """Under torch.distributed, the mean weights of all processes (local SGD); alone, nothing."""
+    if not dist.is_initialized():
+        return
+    values = [v for v in module.state_dict().values() if v.is_floating_point()]
+    flat = torch.cat([v.flatten() for v in values])
+    dist.all_reduce(flat)
+    flat /= dist.get_world_size()
+    for value, mean in zip(values, flat.split([v.numel() for v in values]), strict=True):
+        value.copy_(mean.view_as(value))
+
+
+def _first_process_says(value: float) -> float:
+    """The first process's value, so that all stop at the same step."""
+    if not dist.is_initialized():
+        return value
+    shared = torch.tensor([value], dtype=torch.float64)
+    dist.broadcast(shared, 0)
+    return float(shared)
+
+
 class _Clock:
     """Share of a wall-clock budget that has gone, and the learning rate that belongs to it."""
 
@@ -146,9 +200,10 @@ class _Clock:
     def gone(self) -> float:
         return (time.monotonic() - self._start) / self._seconds
 
-    def rate(self) -> float:
-        warm = min(1.0, 0.1 + self.gone / 0.03)
-        cosine = 0.5 + 0.5 * math.cos(math.pi * min(1.0, self.gone))
+    def rate(self, gone: float | None = None) -> float:
+        gone = self.gone if gone is None else gone
+        warm = min(1.0, 0.1 + gone / 0.03)
+        cosine = 0.5 + 0.5 * math.cos(math.pi * min(1.0, gone))
         return self._peak * warm * (self._final + (1 - self._final) * cosine)
 
 
@@ -182,7 +237,9 @@ def train_expert(clips: Clips, settings: ExpertTraining, report: Report | None =
         optimizer.step()
         step += 1
         if report and step % 50 == 0:
-            report({"step": step, "loss": float(loss.detach()), "correct": float(correct), "gone": clock.gone})
+            report(
+                {"step": step, "loss": float(loss.detach()), "correct": float(correct), "gone": clock.gone}
+            )
     return expert.eval()
 
 
@@ -190,25 +247,39 @@ class EncoderTrainer:
     """The encoder, its companions and the losses; `step()` draws a batch and moves the weights."""
 
     def __init__(
-        self, clips: Clips, expert: SyncExpert, settings: EncoderTraining, encoder: AudioVisualEncoder | None = None
+        self,
+        clips: Clips,
+        expert: SyncExpert,
+        settings: EncoderTraining,
+        encoder: AudioVisualEncoder | None = None,
     ) -> None:
         if len(clips) < 500:
-            raise TrainingError(f"{len(clips)} frames are too few to train on; synthesise more of the corpus.")
+            raise TrainingError(
+                f"{len(clips)} frames are too few to train on; synthesise more of the corpus."
+            )
         torch.manual_seed(settings.seed)
         self.settings, self.expert = settings, expert.eval().requires_grad_(False)
-        self.encoder = (encoder or AudioVisualEncoder()).train().to(memory_format=torch.channels_last)
+        self.encoder = (encoder or AudioVisualEncoder()).train()
+        _channels_last(self.encoder)
         self.heads, self.face, self.decoder = ReadOuts(), FaceEncoder(), LipDecoder()
         self.average = copy.deepcopy(self.encoder).requires_grad_(False)
         self._modules = nn.ModuleList([self.encoder, self.heads, self.face, self.decoder])
         decayed = [p for p in self._modules.parameters() if p.ndim > 1]
         plain = [p for p in self._modules.parameters() if p.ndim <= 1]
         self._optimizer = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}],
+            [
+                {"params": decayed, "weight_decay": settings.weight_decay},
+                {"params": plain, "weight_decay": 0.0},
+            ],
             lr=settings.learning_rate,
+            fused=True,
         )
-        self._rng = np.random.default_rng(settings.seed)
-        self._augment = MelAugment(settings.seed)
+        _same_everywhere(self._modules)
+        self._rank = dist.get_rank() if dist.is_initialized() else 0
+        self._rng = np.random.default_rng((settings.seed, self._rank))
+        self._augment = MelAugment(settings.seed + 1000 * self._rank)
         self._closed = torch.zeros(512)
+        self._lower: nn.Sequential | None = None
         self.steps = 0
         self.use(clips)
 
@@ -232,20 +303,39 @@ class EncoderTrainer:
         windows = torch.where(mute[:, None, None], torch.from_numpy(silent_windows()), windows)
         batch = windows[:, None].contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16, enabled=settings.bfloat16):
-            features = self.encoder(batch)
+            features = self._encode(batch)
         features = features.float()
         losses = self._losses(features, index, frames, quiet)
         total = torch.stack([weight * value for weight, value in losses.values()]).sum()
         if not torch.isfinite(total):
-            raise TrainingError(f"The loss became {float(total)} at step {self.steps}; lower the learning rate.")
+            raise TrainingError(
+                f"The loss became {float(total)} at step {self.steps}; lower the learning rate."
+            )
         self._optimizer.zero_grad(set_to_none=True)
         total.backward()
         nn.utils.clip_grad_norm_(self._modules.parameters(), 5.0)
         _set_rate(self._optimizer, rate)
         self._optimizer.step()
         self.steps += 1
-        self._remember()
+        if self.steps % _EVERY == 0:
+            with torch.no_grad():
+                _average_weights(self._modules)
+                self._remember()
         return {"total": float(total.detach()), **{k: float(v.detach()) for k, (_, v) in losses.items()}}
+
+    def freeze_lower_blocks(self) -> None:
+        """From now on the six lowest blocks are fixed (their batch norms too)."""
+        if self._lower is None:
+            lower = nn.Sequential(*list(self.encoder.audio_encoder)[:_LOWER])
+            lower.requires_grad_(False)
+            self._lower = fused_blocks(lower)
+
+    def _encode(self, batch: Tensor) -> Tensor:
+        if self._lower is None:
+            return self.encoder(batch)
+        with torch.no_grad():
+            batch = self._lower(batch)
+        return self.encoder.audio_encoder[_LOWER:](batch).flatten(1)
 
     def _losses(
         self, features: Tensor, index: Tensor, frames: np.ndarray, quiet: Tensor
@@ -258,7 +348,9 @@ class EncoderTrainer:
         miss = out["opening"] - target
         # a shut mouth may be read as 'more than shut', but never as open; and a wide one not as shut
         shut = (target < closed).float()
-        gap = (1 - shut) * miss.square() * (1 + (target > 0.5)) + 3.0 * shut * out["opening"].clamp_min(0.0).square()
+        gap = (1 - shut) * miss.square() * (1 + (target > 0.5)) + 3.0 * shut * out["opening"].clamp_min(
+            0.0
+        ).square()
         weight = torch.tensor([1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 2.0, 1.5, 1.0])
         articulators = ((out["articulators"] - motion[index]).square() * weight).mean()
         shape = F.smooth_l1_loss(out["measures"], measures[index])
@@ -274,7 +366,10 @@ class EncoderTrainer:
             faces = self.expert.embed_mouth(mouths.flatten(0, 1)).unflatten(0, mouths.shape[:2])
         sync, _ = _contrast(out["sync"], faces, differs)
         losses["sync"] = (0.25, sync)
-        losses["picture"] = (2.0, self._reconstruction(features[: len(frames) // 2], frames[: len(frames) // 2]))
+        losses["picture"] = (
+            2.0,
+            self._reconstruction(features[: len(frames) // 2], frames[: len(frames) // 2]),
+        )
         if quiet.any():
             mean = features[quiet].mean(0)
             self._closed = mean.detach() if self.steps == 0 else 0.98 * self._closed + 0.02 * mean.detach()
@@ -283,17 +378,21 @@ class EncoderTrainer:
         return losses
 
     def _reconstruction(self, features: Tensor, frames: np.ndarray) -> Tensor:
-        """Eq. 3: the picture of the lips now, from the sound and a picture of the same lips at another time."""
+        """Eq. 3: the picture of the lips now, from the sound and a picture of the same lips at another
+        time."""
         other = _other_times(self.clips, frames, 1, self._rng)[:, 0]
-        size = torch.from_numpy(np.exp(0.08 * self._rng.standard_normal((len(frames), 11))).astype(np.float32))
+        size = torch.from_numpy(
+            np.exp(0.08 * self._rng.standard_normal((len(frames), 11))).astype(np.float32)
+        )
         now = lip_images(torch.from_numpy(self.clips.measures[frames]) * size)
         then = lip_images(torch.from_numpy(self.clips.measures[other]) * size)
         return (self.decoder(features, self.face(then)) - now).abs().mean()
 
-    @torch.no_grad()
     def _remember(self) -> None:
-        keep = min(self.settings.keep, self.steps / (self.steps + 20.0))
-        for mine, theirs in zip(self.average.state_dict().values(), self.encoder.state_dict().values(), strict=True):
+        keep = min(self.settings.keep, self.steps / (self.steps + 20.0)) ** _EVERY
+        for mine, theirs in zip(
+            self.average.state_dict().values(), self.encoder.state_dict().values(), strict=True
+        ):
             if mine.is_floating_point():
                 mine.lerp_(theirs, 1 - keep)
 
@@ -304,19 +403,23 @@ class EncoderTrainer:
 
 
 def scale_features(encoder: AudioVisualEncoder, clips: Clips, frames: int = 3000) -> AudioVisualEncoder:
-    """Fold a scale into the last batch norm so that each feature has unit standard deviation; ReLU lets it through.
+    """Fold a scale into the last batch norm so that each feature has unit standard deviation; ReLU lets it
+    through.
 
     Features that never fire keep their weights.
     """
     chosen = np.linspace(0, len(clips) - 1, min(frames, len(clips))).astype(int)
     windows = clips.windows(chosen).transpose(0, 2, 1)
-    spread = torch.cat([encoder.encode_windows(w) for w in np.array_split(windows, max(1, len(windows) // 128))]).std(0)
+    spread = torch.cat(
+        [encoder.encode_windows(w) for w in np.array_split(windows, max(1, len(windows) // 128))]
+    ).std(0)
     scale = torch.where(spread > 1e-3, 1.0 / spread.clamp_min(1e-3), torch.ones_like(spread))
-    norm = encoder.audio_encoder[-1].conv_block[1]
+    last = encoder.audio_encoder[-1]
+    assert isinstance(last, ConvBlock)
     with torch.no_grad():
-        norm.weight.mul_(scale)
-        norm.bias.mul_(scale)
-    return encoder.eval().train(False)
+        last.norm.weight.mul_(scale)
+        last.norm.bias.mul_(scale)
+    return encoder.train(False)
 
 
 def train_encoder(
@@ -331,14 +434,20 @@ def train_encoder(
     """Eq. 1-3 with read-outs that care about closure, for `settings.minutes`.
 
     folder: a checkpoint of the averaged encoder is written there every two minutes. refresh: asked every two
-    minutes for a larger corpus. encoder: weights to start from.
+    minutes for a larger corpus. encoder: weights to start from. Under torch.distributed (torchrun, gloo) the
+    processes average their weights now and then; each may have prepared its own augmented copies.
     """
     trainer = EncoderTrainer(clips, expert, settings, encoder)
     clock, saved = _Clock(settings.minutes, settings.learning_rate, settings.final_rate), time.monotonic()
-    while clock.gone < 1.0:
-        losses = trainer.step(clock.rate())
+    gone = 0.0
+    while gone < 1.0:
+        if gone > settings.freeze_after:
+            trainer.freeze_lower_blocks()
+        losses = trainer.step(clock.rate(gone))
         if report and trainer.steps % 50 == 0:
-            report({"step": trainer.steps, "gone": clock.gone, **losses})
+            report({"step": trainer.steps, "gone": gone, **losses})
+        if trainer.steps % _EVERY == 0:  # processes must agree on the end
+            gone = _first_process_says(clock.gone)
         if time.monotonic() - saved > 120:
             saved = time.monotonic()
             if folder is not None:

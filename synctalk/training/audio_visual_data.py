@@ -53,7 +53,8 @@ class Clips:
         return self.mel[rows].astype(np.float32)
 
     def mouths(self, frames: np.ndarray, reach: int = 2) -> np.ndarray:
-        """Mouth measures of frames i - reach ... i + reach, held at the ends of a clip: [B, 2 reach + 1, 11]."""
+        """Mouth measures of frames i - reach ... i + reach, held at the ends of a clip: [B, 2 reach + 1,
+        11]."""
         around = frames[:, None] + np.arange(-reach, reach + 1)
         around = np.clip(around, 0, len(self) - 1)
         inside = self.clip[around] == self.clip[frames][:, None]
@@ -86,7 +87,8 @@ def _frame_labels(phones: Sequence[Phone], frames: int) -> tuple[np.ndarray, np.
 
 def _faster(phones: Sequence[Phone], factor: float) -> list[Phone]:
     return [
-        Phone(p.name, p.start_s / factor, p.end_s / factor, p.release_s / factor, p.stress, p.word) for p in phones
+        Phone(p.name, p.start_s / factor, p.end_s / factor, p.release_s / factor, p.stress, p.word)
+        for p in phones
     ]
 
 
@@ -94,7 +96,14 @@ def make_clips(
     sounds: Sequence[np.ndarray], phones: Sequence[Sequence[Phone]], voices: Sequence[str]
 ) -> Clips:
     """Clips from sounds (float [n], 16 kHz) whose phones are known."""
-    mels, rows, motions, labels, quiets, clips = [np.full((MARGIN, BANDS), SILENCE, np.float16)], [], [], [], [], []
+    mels, rows, motions, labels, quiets, clips = (
+        [np.full((MARGIN, BANDS), SILENCE, np.float16)],
+        [],
+        [],
+        [],
+        [],
+        [],
+    )
     offset = MARGIN
     for index, (sound, own) in enumerate(zip(sounds, phones, strict=True)):
         frames = -(-len(sound) // 640)
@@ -109,9 +118,10 @@ def make_clips(
         clips.append(np.full(frames, index))
     motion = np.concatenate(motions)
     measures = shapes(motion)
+    label, quiet, clip = np.concatenate(labels), np.concatenate(quiets), np.concatenate(clips)
     return Clips(
-        np.concatenate(mels), np.concatenate(rows), motion, measures, opening(measures), np.concatenate(labels),
-        np.concatenate(quiets), np.concatenate(clips), list(voices), [list(p) for p in phones],
+        np.concatenate(mels), np.concatenate(rows), motion, measures, opening(measures), label, quiet, clip,
+        list(voices), [list(p) for p in phones],
     )  # fmt: skip
 
 
@@ -134,9 +144,11 @@ def prepare(utterances: Sequence[Utterance], variants: int = 0, seed: int = 0) -
 
 
 class MelAugment:
-    """Random level, equaliser, vocal tract length and noise, straight on mel windows (a few microseconds each).
+    """Random level, equaliser, vocal tract length and noise, straight on mel windows (a few microseconds
+    each).
 
-    A mel value v means 20 log10(magnitude) = (v + 4) * 12.5 - 80 dB, so that gains add and powers can be mixed.
+    A mel value v means 20 log10(magnitude) = (v + 4) * 12.5 - 80 dB, so that gains add and powers can be
+    mixed.
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -178,7 +190,9 @@ class MelAugment:
         """Coloured, flickering noise 0-45 dB under the window's level, or under a typical speech level."""
         count, rows, _ = decibels.shape
         own = decibels.amax(dim=1, keepdim=True).mean(2, keepdim=True)
-        level = torch.where(self._uniform(0, 1, count, 1, 1) < 0.5, own, self._uniform(-45.0, -15.0, count, 1, 1))
+        level = torch.where(
+            self._uniform(0, 1, count, 1, 1) < 0.5, own, self._uniform(-45.0, -15.0, count, 1, 1)
+        )
         x = torch.linspace(-1, 1, BANDS)
         colour = self._uniform(-14.0, 4.0, count, 1, 1) * x
         flicker = torch.rand(count, rows, BANDS, generator=self._random).clamp_min(1e-3)

@@ -1,4 +1,5 @@
-"""What surrounds the encoder while it is trained and is thrown away afterwards: face encoder, decoder, read-outs."""
+"""What surrounds the encoder while it is trained and is thrown away afterwards: face encoder, decoder,
+read-outs."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ class FaceEncoder(nn.Module):
 
 
 class LipDecoder(nn.Module):
-    """Audio and face features, joined, to the picture of the lips now: [B, 512], [B, 64] -> [B, 1, 24, 32] (Eq. 3)."""
+    """Audio and face features, joined, to the picture of the lips now: [B, 512], [B, 64] -> [B, 1, 24, 32]
+    (Eq. 3)."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,24 +1,29 @@
-"""What the encoder's features are worth: read by one linear probe, beside raw mel and MFCC, on unseen voices."""
+"""What the encoder's features are worth: read by one linear probe, beside raw mel and MFCC, on unseen
+voices."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from scipy.fft import dct
 
 from synctalk.errors import TrainingError
 from synctalk.evaluation.mouth import MouthShares, mouth_shares, pooled
 from synctalk.face_sync.audio_visual_encoder import AudioVisualEncoder, silent_windows
-from synctalk.face_sync.mouth_measures import MOUTH_MEASURES
+from synctalk.face_sync.sync_expert import SyncExpert
 from synctalk.speech.audio import load_audio
-from synctalk.training.audio_visual_data import Clips, make_clips
+from synctalk.training.audio_visual_data import Clips, make_clips, prepare
 from synctalk.training.corpus import augment
-from synctalk.training.corpus.phones import Phone
+from synctalk.training.corpus.alignment import align
+from synctalk.training.corpus.phones import Phone, phones_from_tokens
+from synctalk.training.corpus.shards import Utterance
 
 Features = Callable[[np.ndarray], np.ndarray]
 """Mel windows [B, 80, 16] -> float [B, D]."""
@@ -83,7 +88,10 @@ def mfcc_features(windows: np.ndarray) -> np.ndarray:
 
 def _all_features(clips: Clips, features: Features, frames: np.ndarray) -> np.ndarray:
     return np.concatenate(
-        [features(clips.windows(part).transpose(0, 2, 1)) for part in np.array_split(frames, len(frames) // 512 + 1)]
+        [
+            features(clips.windows(part).transpose(0, 2, 1))
+            for part in np.array_split(frames, len(frames) // 512 + 1)
+        ]
     )
 
 
@@ -112,8 +120,10 @@ class Figures:
 def measure(clips: Clips, features: Features, probe: Probe, seed: int = 0) -> Figures:
     """Correlation of the read opening, sync accuracy of the read mouth among shifts, shut and open shares.
 
-    Sync: the read measures are compared with the true ones; with windows of five frames the true place must beat
-    1, 6 or 30 other shifts (drawn from +-15), with windows of one second (25 frames) the best of 31 shifts must
+    Sync: the read measures are compared with the true ones; with windows of five frames the true place must
+    beat
+    1, 6 or 30 other shifts (drawn from +-15), with windows of one second (25 frames) the best of 31 shifts
+    must
     be within one frame of the truth; `offset_error` is the mean absolute error of the latter.
     """
     read = probe(_all_features(clips, features, np.arange(len(clips))))
@@ -134,14 +144,18 @@ def measure(clips: Clips, features: Features, probe: Probe, seed: int = 0) -> Fi
         heard = read[a:b][:, 1 + np.array(_NARROW)] / spread
         lengths = np.full((b - a - 2 * REACH, 2 * REACH + 1), np.inf)
         for column, shift in enumerate(range(-REACH, REACH + 1)):
-            lengths[:, column] = ((seen[REACH : b - a - REACH] - heard[REACH + shift : b - a - REACH + shift]) ** 2).sum(1)
+            lengths[:, column] = (
+                (seen[REACH : b - a - REACH] - heard[REACH + shift : b - a - REACH + shift]) ** 2
+            ).sum(1)
         summed = np.cumsum(np.concatenate([np.zeros((1, lengths.shape[1])), lengths]), axis=0)
         active = ~clips.quiet[a + REACH : b - REACH]
         five = summed[5:] - summed[:-5]
         short.append(five[active[2 : 2 + len(five)]])
         if len(lengths) >= 25:
             second = (summed[25:] - summed[:-25])[::5]
-            spoken = np.array([active[k : k + 25].mean() > 0.5 for k in range(0, len(lengths) - 24, 5)])[: len(second)]
+            spoken = np.array([active[k : k + 25].mean() > 0.5 for k in range(0, len(lengths) - 24, 5)])[
+                : len(second)
+            ]
             errors += np.abs(second[: len(spoken)][spoken].argmin(1) - REACH).tolist()
     table = np.concatenate(short) if short else np.zeros((0, 2 * REACH + 1))
     others = np.array([k for k in range(2 * REACH + 1) if abs(k - REACH) >= 1])
@@ -208,7 +222,8 @@ def changed(
 
 
 def real_shares(folder: Path, features: Features, probe: Probe) -> MouthShares:
-    """Shut and open on recordings of people: NAME.wav beside NAME.json with 'phones' [[name, start s, end s], ...].
+    """Shut and open on recordings of people: NAME.wav beside NAME.json with 'phones' [[name, start s, end
+    s], ...].
 
     Raises TrainingError when the folder holds none.
     """
@@ -239,4 +254,103 @@ def silence_code(encoder: AudioVisualEncoder, clips: Clips) -> dict[str, float]:
     }
 
 
-MEASURES_READ = tuple(MOUTH_MEASURES[k] for k in _NARROW)
+def expert_figures(expert: SyncExpert, clips: Clips, seed: int = 0) -> dict[str, float]:
+    """The sync expert on its own: single windows against 1, 6 and 30 other shifts, and 1-second windows.
+
+    The mouths are the corpus's (measured exactly), normalised per voice as a judged video is.
+    """
+    rng = np.random.default_rng(seed)
+    rows, errors = [], []
+    starts, stops = clips.bounds()
+    centre, spread = clips.measures.mean(0), clips.measures.std(0)
+    for a, b in zip(starts, stops, strict=True):
+        if b - a < 2 * REACH + 26:
+            continue
+        frames = np.arange(a, b)
+        with torch.inference_mode():
+            seen = expert.embed_mouth(
+                torch.from_numpy(((clips.mouths(frames) - centre) / spread).astype(np.float32))
+            )
+            heard = expert.embed_audio(torch.from_numpy(clips.windows(frames).transpose(0, 2, 1).copy()))
+        similarity = (F.normalize(seen, dim=1) @ F.normalize(heard, dim=1).T).numpy()
+        inner = np.arange(REACH, b - a - REACH)
+        likeness = np.stack([similarity[inner, inner + k] for k in range(-REACH, REACH + 1)], axis=1)
+        active = ~clips.quiet[a + REACH : b - REACH]
+        rows.append(likeness[active])
+        summed = np.cumsum(np.concatenate([np.zeros((1, likeness.shape[1])), likeness]), axis=0)
+        for k in range(0, len(likeness) - 24, 5):
+            if active[k : k + 25].mean() > 0.5:
+                errors.append(abs(int((summed[k + 25] - summed[k]).argmax()) - REACH))
+    table = np.concatenate(rows)
+    others = np.array([k for k in range(2 * REACH + 1) if k != REACH])
+    figures = {}
+    for count in (2, 7, 31):
+        drawn = rng.permuted(np.tile(others, (len(table), 1)), axis=1)[:, : count - 1]
+        figures[f"sync_of_{count}"] = float(
+            (table[:, REACH] >= np.take_along_axis(table, drawn, axis=1).max(1)).mean()
+        )
+    figures["second_within_1"] = float((np.array(errors) <= 1).mean())
+    figures["offset_error"] = float(np.mean(errors))
+    return figures
+
+
+def full_report(
+    encoder: AudioVisualEncoder,
+    expert: SyncExpert,
+    train: Sequence[Utterance],
+    unseen: Sequence[Utterance],
+    real: Path | None = None,
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Everything the model card states, and curves of ten seconds of an unseen voice for a picture."""
+    known = prepare(train[: min(len(train), 150)])
+    sounds = [u.samples.astype(np.float32) / 32768 for u in unseen]
+    voices = [u.main_voice for u in unseen]
+    phones, _ = align(sounds, [phones_from_tokens(u.tokens, u.durations) for u in unseen], voices)
+    kinds: dict[str, Features] = {
+        "encoder": encoder_features(encoder),
+        "raw mel": mel_features,
+        "MFCC": mfcc_features,
+    }
+    probes = {kind: probe_of(known, features) for kind, features in kinds.items()}
+    report: dict[str, Any] = {
+        "train_hours": sum(u.seconds for u in train) / 3600,
+        "train_voices": len({u.main_voice for u in train}),
+        "unseen_minutes": sum(u.seconds for u in unseen) / 60,
+        "unseen_voices": sorted(set(voices)),
+        "conditions": {},
+        "baselines": {},
+    }
+    curves: dict[str, np.ndarray] = {}
+    for name, change in conditions().items():
+        clips = changed(sounds, phones, voices, change)
+        report["conditions"][name] = asdict(measure(clips, kinds["encoder"], probes["encoder"]))
+        if name == "clean":
+            report["expert"] = expert_figures(expert, clips)
+            report["silence"] = silence_code(encoder, clips)
+            for kind in ("raw mel", "MFCC"):
+                report["baselines"][kind] = asdict(measure(clips, kinds[kind], probes[kind]))
+            frames = np.arange(min(250, len(clips)))
+            curves["true"] = clips.opening[frames]
+            for kind, features in kinds.items():
+                curves[kind] = np.maximum(0, probes[kind](_all_features(clips, features, frames))[:, 0])
+    if real is not None:
+        report["real"] = {kind: real_shares(real, f, probes[kind]).as_dict() for kind, f in kinds.items()}
+    return report, curves
+
+
+def save_plots(curves: dict[str, np.ndarray], path: Path) -> None:
+    """True and read mouth opening over ten seconds of unseen voices."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 7), layout="constrained")
+    FigureCanvasAgg(figure)
+    kinds = [kind for kind in curves if kind != "true"]
+    for axes, kind in zip(figure.subplots(len(kinds), sharex=True), kinds, strict=True):
+        t = np.arange(len(curves["true"])) / 25
+        axes.fill_between(t, curves["true"], color="#ccd5ae", label="true opening")
+        axes.plot(t, curves[kind], color="#bc4749", linewidth=1.2, label=f"read from {kind}")
+        axes.legend(loc="upper right")
+        axes.set_ylabel("opening")
+    axes.set_xlabel("seconds")
+    figure.savefig(path, dpi=100)

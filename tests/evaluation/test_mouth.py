@@ -4,7 +4,14 @@ import numpy as np
 
 from synctalk.evaluation.mouth import mouth_shares, pooled
 
-PHONES = [("sil", 0.0, 0.8), ("M", 0.8, 0.9), ("AA1", 0.9, 1.2), ("B", 1.2, 1.3), ("AE0", 1.3, 1.6), ("sil", 1.6, 2.4)]
+PHONES = [
+    ("sil", 0.0, 0.8),
+    ("M", 0.8, 0.9),
+    ("AA1", 0.9, 1.2),
+    ("B", 1.2, 1.3),
+    ("AE0", 1.3, 1.6),
+    ("sil", 1.6, 2.4),
+]
 
 
 def _curve(labials: float, vowels: float, pause: float) -> np.ndarray:

@@ -41,7 +41,9 @@ def test_a_stream_of_blocks_gives_the_same_features(encoder: AudioVisualEncoder,
     whole = encoder.encode(sound)
     for size in (501, 640, 5000, 40000):
         blocks = [sound[k : k + size] for k in range(0, len(sound), size)]
-        torch.testing.assert_close(torch.cat(list(encoder.encode_stream(blocks))), whole, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            torch.cat(list(encoder.encode_stream(blocks))), whole, rtol=1e-4, atol=1e-5
+        )
 
 
 def test_the_folded_network_computes_what_the_layers_compute(encoder: AudioVisualEncoder) -> None:
@@ -55,17 +57,23 @@ def test_weights_survive_a_file_of_half_precision(encoder: AudioVisualEncoder, t
     encoder.save_pretrained(tmp_path / "e.safetensors")
     again = AudioVisualEncoder.from_pretrained(tmp_path / "e.safetensors")
     windows = torch.randn(2, 80, 16)
-    torch.testing.assert_close(again.encode_windows(windows), encoder.encode_windows(windows), rtol=2e-2, atol=2e-3)
+    torch.testing.assert_close(
+        again.encode_windows(windows), encoder.encode_windows(windows), rtol=2e-2, atol=2e-3
+    )
 
 
 @pytest.mark.parametrize("prefix", ["", "audio_encoder."])
-def test_a_public_style_checkpoint_can_be_converted(encoder: AudioVisualEncoder, tmp_path, prefix: str) -> None:
+def test_a_public_style_checkpoint_can_be_converted(
+    encoder: AudioVisualEncoder, tmp_path, prefix: str
+) -> None:
     state = {prefix + k.removeprefix("audio_encoder."): v for k, v in encoder.state_dict().items()}
     torch.save(state, tmp_path / "audio_visual_encoder.pth")
     convert_checkpoint(tmp_path / "audio_visual_encoder.pth", tmp_path / "e.safetensors")
     again = AudioVisualEncoder.from_pretrained(tmp_path / "e.safetensors")
     windows = torch.randn(2, 80, 16)
-    torch.testing.assert_close(again.encode_windows(windows), encoder.encode_windows(windows), rtol=2e-2, atol=2e-3)
+    torch.testing.assert_close(
+        again.encode_windows(windows), encoder.encode_windows(windows), rtol=2e-2, atol=2e-3
+    )
 
 
 class _Harmful:

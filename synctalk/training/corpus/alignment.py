@@ -1,7 +1,8 @@
 """Phone boundaries held against the sound: lag removal, re-alignment, pauses the durations missed.
 
 Kokoro's durations run 50-70 ms late, differently for each voice. The constant lag is removed first (sibilants
-must be bright, vowels strong, pauses quiet), then boundaries move within +-80 ms by a segmental Viterbi search
+must be bright, vowels strong, pauses quiet), then boundaries move within +-80 ms by a segmental Viterbi
+search
 over one Gaussian per phone state on MFCC and their slopes, trained on the corpus itself.
 """
 
@@ -145,7 +146,10 @@ def _fit_states(
 
 
 def _best_boundaries(
-    states: list[State], prior_s: np.ndarray, features: np.ndarray, models: dict[str, tuple[np.ndarray, np.ndarray]]
+    states: list[State],
+    prior_s: np.ndarray,
+    features: np.ndarray,
+    models: dict[str, tuple[np.ndarray, np.ndarray]],
 ) -> np.ndarray:
     """Ends of the states in seconds, each within +-80 ms of its prior: segmental Viterbi."""
     count, rows = len(states), len(features)
@@ -189,7 +193,8 @@ def _rebuilt(phones: Sequence[Phone], states: list[State], ends: np.ndarray) -> 
 
 
 def insert_pauses(phones: list[Phone], samples: np.ndarray, below_db: float = -33.0) -> list[Phone]:
-    """Quiet stretches of 150 ms and more at a change of word become silence, and silences grow to their sound."""
+    """Quiet stretches of 150 ms and more at a change of word become silence, and silences grow to their
+    sound."""
     padded = np.pad(samples.astype(np.float64), (RATE // 100, RATE // 50))
     power = np.concatenate([[0.0], np.cumsum(padded**2)])
     rows = len(samples) // _HOP
@@ -264,7 +269,8 @@ def _without_unheard(phones: list[Phone]) -> list[Phone]:
 def align(
     samples: Sequence[np.ndarray], phones: Sequence[list[Phone]], voices: Sequence[str], rounds: int = 2
 ) -> tuple[list[list[Phone]], dict[str, float]]:
-    """Corrected phones of many utterances (float samples at 16 kHz), and the lag found for each voice in seconds."""
+    """Corrected phones of many utterances (float samples at 16 kHz), and the lag found for each voice in
+    seconds."""
     spoken = [Spoken(s, p, v, *cepstra(s)) for s, p, v in zip(samples, phones, voices, strict=True)]
     lags = {}
     normal: list[np.ndarray] = [np.empty(0)] * len(spoken)
@@ -281,7 +287,8 @@ def align(
     for _ in range(rounds):
         models = _fit_states([(s, e, x) for (s, _), e, x in zip(prepared, current, normal, strict=True)])
         current = [
-            _best_boundaries(states, prior, x, models) for (states, prior), x in zip(prepared, normal, strict=True)
+            _best_boundaries(states, prior, x, models)
+            for (states, prior), x in zip(prepared, normal, strict=True)
         ]
     aligned = []
     for one, (states, _), ends in zip(spoken, prepared, current, strict=True):

@@ -13,7 +13,8 @@ RATE = 16000
 
 
 def coloured_noise(length: int, slope: float, rng: np.random.Generator) -> np.ndarray:
-    """Noise of unit power whose amplitude falls as frequency^-slope (0 white, 0.5 pink, 1 brown): float64 [n]."""
+    """Noise of unit power whose amplitude falls as frequency^-slope (0 white, 0.5 pink, 1 brown): float64
+    [n]."""
     spectrum = np.fft.rfft(rng.standard_normal(length))
     frequency = np.fft.rfftfreq(length, 1 / RATE)
     spectrum *= np.maximum(frequency, 50.0) ** -slope
@@ -35,7 +36,9 @@ def add_noise(samples: np.ndarray, snr_db: float, rng: np.random.Generator) -> n
     return (samples + level * noise).astype(np.float32)
 
 
-def reverberate(samples: np.ndarray, decay_s: float, direct_db: float, rng: np.random.Generator) -> np.ndarray:
+def reverberate(
+    samples: np.ndarray, decay_s: float, direct_db: float, rng: np.random.Generator
+) -> np.ndarray:
     """A room with a 60 dB decay time; the direct sound stays at time 0, `direct_db` over the echoes."""
     length = int(decay_s * RATE)
     t = np.arange(length) / RATE
@@ -65,7 +68,9 @@ def shift_pitch(samples: np.ndarray, semitones: float) -> np.ndarray:
     expected = 2 * np.pi * hop * np.arange(size // 2 + 1) / size
     turn = np.angle(spectra[left + 1]) - np.angle(spectra[left]) - expected
     turn = expected + turn - 2 * np.pi * np.round(turn / (2 * np.pi))
-    phase = np.angle(spectra[0]) + np.concatenate([np.zeros((1, turn.shape[1])), np.cumsum(turn, axis=0)[:-1]])
+    phase = np.angle(spectra[0]) + np.concatenate(
+        [np.zeros((1, turn.shape[1])), np.cumsum(turn, axis=0)[:-1]]
+    )
     blocks = np.fft.irfft(magnitude * np.exp(1j * phase), size, axis=1) * window
     stretched = np.zeros(hop * (len(blocks) - 1) + size)
     for index, block in enumerate(blocks):
@@ -90,7 +95,9 @@ def compress(samples: np.ndarray, codec: str, bit_rate: int) -> np.ndarray:
         stream = output.add_stream(encoder, rate=rate, layout="mono")
         stream.bit_rate = bit_rate
         sound = np.clip(samples, -1, 1).astype(np.float32)
-        frame = av.AudioFrame.from_ndarray((sound * 32767).astype(np.int16)[None], format="s16", layout="mono")
+        frame = av.AudioFrame.from_ndarray(
+            (sound * 32767).astype(np.int16)[None], format="s16", layout="mono"
+        )
         frame.sample_rate = RATE
         resampler = av.AudioResampler(format=stream.format.name, layout="mono", rate=rate)
         fifo = av.AudioFifo()

@@ -17,7 +17,8 @@ from synctalk.training.corpus.phones import DIPHTHONGS, SILENCE, VOWELS, Phone
 RATE_HZ = 100
 FPS = 25
 ARTICULATORS = ("jaw", "pucker", "funnel", "width", "upper_up", "lower_down", "closure", "tuck", "rest")
-"""Columns of `mouth_motion`: six articulators (blendshape-like, about 0-1), lip closure, labiodental tuck, rest."""
+"""Columns of `mouth_motion`: six articulators (blendshape-like, about 0-1), lip closure, labiodental tuck,
+rest."""
 
 # targets: jaw, pucker, funnel, width, upper lip up, lower lip down; dominance: jaw, rounding, width, lips
 _EVEN = (1.0, 1.0, 1.0, 1.0)
@@ -188,9 +189,9 @@ def mouth_motion(phones: Sequence[Phone], frames: int, loudness_db: np.ndarray |
     if loudness_db is not None and len(loudness_db):
         peaks = np.array(
             [
-                loudness_db[int(p.start_s * RATE_HZ) : max(int(p.end_s * RATE_HZ), int(p.start_s * RATE_HZ) + 1)].max(
-                    initial=-100.0
-                )
+                loudness_db[
+                    int(p.start_s * RATE_HZ) : max(int(p.end_s * RATE_HZ), int(p.start_s * RATE_HZ) + 1)
+                ].max(initial=-100.0)
                 for p in phones
             ]
         )

@@ -10,22 +10,52 @@ DURATION_S = 0.025
 """Length of one frame of Kokoro's duration predictor."""
 
 _ARPABET = {
-    "i": "IY", "ɪ": "IH", "ᵻ": "IH", "ɛ": "EH", "æ": "AE", "a": "AE", "ɑ": "AA", "ɒ": "AA", "ɔ": "AO", "ʊ": "UH",
-    "u": "UW", "ʌ": "AH", "ə": "AX", "ɐ": "AX", "ᵊ": "AX", "ɜ": "ER", "A": "EY", "I": "AY", "O": "OW", "Q": "OW",
+    "i": "IY", "ɪ": "IH", "ᵻ": "IH", "ɛ": "EH", "æ": "AE", "a": "AE", "ɑ": "AA", "ɒ": "AA", "ɔ": "AO", "ʊ":
+    "UH",
+    "u": "UW", "ʌ": "AH", "ə": "AX", "ɐ": "AX", "ᵊ": "AX", "ɜ": "ER", "A": "EY", "I": "AY", "O": "OW", "Q":
+    "OW",
     "W": "AW", "Y": "OY", "e": "EY", "o": "OW", "p": "P", "b": "B", "t": "T", "d": "D", "k": "K", "ɡ": "G",
     "f": "F", "v": "V", "θ": "TH", "ð": "DH", "s": "S", "z": "Z", "ʃ": "SH", "ʒ": "ZH", "ʧ": "CH", "ʤ": "JH",
     "h": "HH", "m": "M", "n": "N", "ŋ": "NG", "l": "L", "ɹ": "R", "j": "Y", "w": "W", "T": "DX", "ɾ": "DX",
     "ʔ": "T",
 }  # fmt: skip
 _PUNCTUATION = ".,;:!?—…"
-VOWELS = frozenset("IY IH EH AE AA AO UH UW AH AX ER EY AY OW AW OY".split())
-STOPS = frozenset("P B T D K G CH JH".split())
-DIPHTHONGS = frozenset("EY AY OW AW OY".split())
+VOWELS = frozenset(
+    ["IY", "IH", "EH", "AE", "AA", "AO", "UH", "UW", "AH", "AX", "ER", "EY", "AY", "OW", "AW", "OY"]
+)
+STOPS = frozenset(["P", "B", "T", "D", "K", "G", "CH", "JH"])
+DIPHTHONGS = frozenset(["EY", "AY", "OW", "AW", "OY"])
 SILENCE = "sil"
 PHONE_NAMES = (
     SILENCE,
     *sorted(VOWELS),
-    *"P B M F V TH DH T D DX N L S Z SH ZH CH JH K G NG HH R W Y".split(),
+    *[
+        "P",
+        "B",
+        "M",
+        "F",
+        "V",
+        "TH",
+        "DH",
+        "T",
+        "D",
+        "DX",
+        "N",
+        "L",
+        "S",
+        "Z",
+        "SH",
+        "ZH",
+        "CH",
+        "JH",
+        "K",
+        "G",
+        "NG",
+        "HH",
+        "R",
+        "W",
+        "Y",
+    ],
 )
 """The 42 classes that phones are told apart by; index 0 is silence."""
 

@@ -1,4 +1,5 @@
-"""The corpus on disk: shards of utterances, each with its samples, Kokoro tokens, durations, voice and text."""
+"""The corpus on disk: shards of utterances, each with its samples, Kokoro tokens, durations, voice and
+text."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ _FIELDS = ("samples", "lengths", "tokens", "durations", "durations_count", "voic
 class Utterance:
     """Synthesised speech as Kokoro gave it.
 
-    samples: int16 [n] at 16 kHz; tokens: phoneme characters; durations: int16 [len(tokens) + 2] frames of 25 ms;
+    samples: int16 [n] at 16 kHz; tokens: phoneme characters; durations: int16 [len(tokens) + 2] frames of
+    25 ms;
     voice: 'af_heart:1.0' or a blend such as 'af_heart:0.6+ff_siwis:0.4'; speed: as given to Kokoro.
     """
 
@@ -70,7 +72,9 @@ def read_shard(path: str | os.PathLike) -> list[Utterance]:
         with np.load(path, allow_pickle=False) as data:
             fields = {name: data[name] for name in _FIELDS}
     except (KeyError, OSError, ValueError) as error:
-        raise TrainingError(f"{path} is not a corpus shard ({error}). Delete it and run the recipe again.") from error
+        raise TrainingError(
+            f"{path} is not a corpus shard ({error}). Delete it and run the recipe again."
+        ) from error
     sound = np.split(fields["samples"], np.cumsum(fields["lengths"])[:-1])
     timing = np.split(fields["durations"], np.cumsum(fields["durations_count"])[:-1])
     rows = zip(sound, fields["tokens"], timing, fields["voice"], fields["speed"], fields["text"], strict=True)

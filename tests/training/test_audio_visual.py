@@ -1,0 +1,162 @@
+"""Training of the expert and the encoder on a corpus of seconds; the probe and the report's figures."""
+
+import numpy as np
+import pytest
+import torch
+
+from synctalk.errors import TrainingError
+from synctalk.face_sync.audio_visual_encoder import AudioVisualEncoder
+from synctalk.training.audio_visual import (
+    EncoderTrainer,
+    EncoderTraining,
+    ExpertTraining,
+    sampling_weights,
+    scale_features,
+    train_encoder,
+    train_expert,
+)
+from synctalk.training.audio_visual_data import Clips, MelAugment, make_clips
+from synctalk.training.audio_visual_report import fit_probe, measure, mel_features, probe_of
+from synctalk.training.corpus.phones import Phone
+
+
+def _sound_of(phones: list[Phone], rng: np.random.Generator) -> np.ndarray:
+    """Buzzes for open vowels, near silence for closures and pauses: a voice that a probe can read."""
+    t = np.arange(int(phones[-1].end_s * 16000)) / 16000
+    sound = 0.001 * rng.standard_normal(len(t))
+    for phone in phones:
+        inside = (t >= phone.start_s) & (t < phone.end_s)
+        if phone.name == "AA":
+            sound[inside] += 0.2 * np.sign(np.sin(2 * np.pi * 120 * t[inside]))
+        elif phone.name == "IY":
+            sound[inside] += 0.1 * np.sin(2 * np.pi * 2400 * t[inside]) + 0.05 * np.sin(
+                2 * np.pi * 250 * t[inside]
+            )
+    return sound.astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def clips() -> Clips:
+    rng = np.random.default_rng(0)
+    sounds, spoken = [], []
+    for _ in range(6):
+        phones, at = [Phone("sil", 0.0, 0.4, 0.4)], 0.4
+        for index in range(16):
+            name = ("M", "AA", "P", "IY")[index % 4]
+            length = float(rng.uniform(0.08, 0.25))
+            phones.append(
+                Phone(name, at, at + length, at + 0.8 * length, 2 if name in ("AA", "IY") else 0, index)
+            )
+            at += length
+        phones.append(Phone("sil", at, at + 0.5, at + 0.5))
+        sounds.append(_sound_of(phones, rng))
+        spoken.append(phones)
+    return make_clips(sounds, spoken, ["a", "b"] * 3)
+
+
+def test_clips_hold_a_window_and_a_mouth_for_every_frame(clips: Clips) -> None:
+    frames = np.arange(len(clips))
+    assert clips.windows(frames).shape == (len(clips), 16, 80)
+    assert clips.mouths(frames).shape == (len(clips), 5, 11)
+    starts, stops = clips.bounds()
+    assert len(starts) == 6 and stops[-1] == len(clips)
+    # the mouth before a clip's first frame is that frame's, not the clip before's
+    np.testing.assert_array_equal(clips.mouths(starts[1:2])[0, 0], clips.measures[starts[1]])
+
+
+def test_windows_are_those_the_encoder_sees(clips: Clips) -> None:
+    from synctalk.speech.mel import mel_spectrogram, mel_windows
+
+    sound = (0.1 * np.random.default_rng(1).standard_normal(16000)).astype(np.float32)
+    one = make_clips([sound], [[Phone("sil", 0.0, 1.0, 1.0)]], ["a"])
+    np.testing.assert_allclose(
+        one.windows(np.arange(25)).transpose(0, 2, 1), mel_windows(mel_spectrogram(sound), 25), atol=2e-3
+    )
+
+
+def test_closed_lips_are_drawn_more_often_than_deep_silence(clips: Clips) -> None:
+    weights = sampling_weights(clips)
+    assert np.isclose(weights.sum(), 1)
+    assert weights[clips.motion[:, 6] > 0.9].min() > 3 * weights[clips.quiet].max()
+
+
+def test_augmentation_keeps_the_range_and_changes_each_window_differently(clips: Clips) -> None:
+    windows = torch.from_numpy(clips.windows(np.full(8, 20)))
+    changed = MelAugment(0)(windows)
+    assert changed.shape == windows.shape
+    assert changed.min() >= -4 and changed.max() <= 4
+    assert (changed[0] - changed[1:]).abs().amax((1, 2)).min() > 0.05
+
+
+def test_the_expert_learns(clips: Clips) -> None:
+    seen: list[float] = []
+    expert = train_expert(
+        clips, ExpertTraining(minutes=0.12, batch=32), lambda values: seen.append(values["loss"])
+    )
+    assert not expert.training
+    assert len(seen) >= 1 and np.isfinite(seen).all()
+
+
+def test_the_encoder_s_loss_falls_and_frozen_blocks_stay(clips: Clips) -> None:
+    expert = train_expert(clips, ExpertTraining(minutes=0.01, batch=32))
+    trainer = EncoderTrainer(clips, expert, EncoderTraining(batch=16, bfloat16=False))
+    losses = [trainer.step(1e-3)["total"] for _ in range(16)]
+    assert np.mean(losses[-4:]) < 0.8 * np.mean(losses[:3])
+    trainer.freeze_lower_blocks()
+    lowest = trainer.encoder.audio_encoder[0].conv_block[0].weight.detach().clone()
+    top = trainer.encoder.audio_encoder[-1].conv_block[0].weight.detach().clone()
+    trainer.step(1e-3)
+    assert torch.equal(lowest, trainer.encoder.audio_encoder[0].conv_block[0].weight)
+    assert not torch.equal(top, trainer.encoder.audio_encoder[-1].conv_block[0].weight)
+
+
+def test_a_run_ends_in_time_with_features_of_unit_spread(clips: Clips, tmp_path) -> None:
+    expert = train_expert(clips, ExpertTraining(minutes=0.01, batch=16))
+    encoder = train_encoder(clips, expert, EncoderTraining(minutes=0.02, batch=8), tmp_path)
+    features = encoder.encode_windows(clips.windows(np.arange(len(clips))).transpose(0, 2, 1))
+    spread = features.std(0)
+    alive = spread > 1e-3
+    assert alive.float().mean() > 0.5
+    assert ((spread[alive] > 0.7) & (spread[alive] < 1.4)).float().mean() > 0.95
+
+
+def test_too_little_speech_is_refused(clips: Clips) -> None:
+    short = make_clips([np.zeros(16000, np.float32)], [[Phone("sil", 0.0, 1.0, 1.0)]], ["a"])
+    with pytest.raises(TrainingError, match="too few"):
+        train_expert(short, ExpertTraining(minutes=0.01))
+
+
+def test_scaling_changes_nothing_but_the_scale(clips: Clips) -> None:
+    torch.manual_seed(0)
+    encoder = AudioVisualEncoder().eval()
+    windows = torch.from_numpy(clips.windows(np.arange(40)).transpose(0, 2, 1).copy())
+    before = encoder.encode_windows(windows)
+    encoder.train(False)
+    after = scale_features(encoder, clips).encode_windows(windows)
+    alive = (before.std(0) > 1e-2) & (after.std(0) > 1e-2)
+    ratio = after[:, alive].mean(0) / before[:, alive].mean(0)
+    torch.testing.assert_close(after[:, alive], before[:, alive] * ratio, rtol=1e-2, atol=1e-3)
+
+
+def test_a_probe_reads_what_is_linear_and_may_say_more_than_shut() -> None:
+    rng = np.random.default_rng(0)
+    features = rng.standard_normal((600, 6))
+    hidden = features @ np.array([0.4, -0.3, 0.2, 0, 0, 0])
+    opening = np.maximum(hidden, 0)
+    probe = fit_probe(features, opening, np.tile(opening[:, None], (1, 11)))
+    read = probe(features)
+    assert read.shape == (600, 12)
+    assert np.corrcoef(np.maximum(read[:, 0], 0), opening)[0, 1] > 0.99
+
+
+def test_figures_of_a_readable_voice_are_high_and_of_noise_are_low(clips: Clips) -> None:
+    good = measure(clips, mel_features, probe_of(clips, mel_features))
+    assert good.opening_correlation > 0.8
+    assert good.second_within_1 > 0.9 and good.sync_of_2 > 0.9 and good.sync_of_31 > 0.5
+    rng = np.random.default_rng(0)
+
+    def noise(windows: np.ndarray) -> np.ndarray:
+        return rng.standard_normal((len(windows), 8))
+
+    bad = measure(clips, noise, probe_of(clips, noise))
+    assert bad.opening_correlation < 0.3 and bad.sync_of_31 < 0.2
