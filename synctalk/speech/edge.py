@@ -131,15 +131,18 @@ async def _fetch(
     import edge_tts  # brings aiohttp, 0.3 s to import
 
     seconds = max(1, round(timeout_s))
-    communicate = edge_tts.Communicate(
-        text,
-        voice,
-        rate=rate,
-        pitch=pitch,
-        boundary="WordBoundary",
-        connect_timeout=seconds,
-        receive_timeout=seconds,
-    )
+    try:
+        communicate = edge_tts.Communicate(
+            text,
+            voice,
+            rate=rate,
+            pitch=pitch,
+            boundary="WordBoundary",
+            connect_timeout=seconds,
+            receive_timeout=seconds,
+        )
+    except ValueError as error:
+        raise SpeechError(f"The online voice cannot be asked for that: {error}") from error
     sound = bytearray()
     boundaries: list[Boundary] = []
     stream = communicate.stream().__aiter__()
@@ -188,13 +191,15 @@ def _told(error: BaseException, voice: str, timeout_s: float) -> Exception:
             "There is no network connection to the online voice service. Check the network, or use an "
             "offline voice."
         )
-    if isinstance(error, (edge.EdgeTTSException, aiohttp.ClientError, OSError)):
+    # The last three are what the library stumbles over when an answer is not of the known form.
+    if isinstance(
+        error,
+        (edge.EdgeTTSException, aiohttp.ClientError, OSError, ValueError, LookupError, TypeError),
+    ):
         return _Broken(
             f"The connection to the online voice service broke ({type(error).__name__}). Try again, or "
             "use an offline voice."
         )
-    if isinstance(error, ValueError):
-        return SpeechError(f"The online voice cannot be asked for that: {error} Check voice, rate and pitch.")
     return error if isinstance(error, Exception) else SpeechError(f"The online voice stopped: {error!r}")
 
 
