@@ -12,5 +12,7 @@ COMMANDS = {
     "avatar": "list, show, check and pack avatars; write a consent template",
     "train-encoder": "make the speech corpus and train the audio-visual encoder",
     "sync": "judge how well lips and sound of a video agree",
+    "check": "look at a video before training: will it make a good avatar?",
+    "blendshapes": "measure the 52 facial coefficients of a video",
     "bench": "measure speed on this machine",
 }

@@ -20,6 +20,7 @@ from synctalk.errors import VideoError
 from synctalk.face_sync.blendshapes import landmarks_68
 from synctalk.face_sync.face_detector import FaceDetector, main_face
 from synctalk.face_sync.face_mesh import BlendshapeNet, Crop, FaceMesh, crop_around_face, crop_around_mesh
+from synctalk.face_sync.readout import ReadOut
 from synctalk.logs import get_logger
 
 _log = get_logger(__name__)
@@ -112,6 +113,9 @@ class FaceCapturer:
         tracking: crop each frame around the mesh of the one before; False detects anew in each frame.
         smooth: window of the Savitzky-Golay filter (order 2) over the coefficients, in frames, odd; 0 for
             none. Landmarks are never smoothed: head tracking wants them as measured.
+        readout: let `capture` read the coefficients from the mesh's movement over the clip (see
+            `face_sync.readout`) where that is more exact; False keeps the network's own. A clip with fewer
+            than 50 frames with a face always keeps them, and so does `stream`, which cannot know the clip.
         model: path of a `face_landmarker.task`; the embedded one by default.
     """
 
@@ -121,6 +125,7 @@ class FaceCapturer:
         views: int = 2,
         tracking: bool = True,
         smooth: int = 5,
+        readout: bool = True,
         model: Path | str | None = None,
     ) -> None:
         if views not in (1, 2):
@@ -134,6 +139,7 @@ class FaceCapturer:
             self._net = BlendshapeNet(parts.read("face_blendshapes.tflite"))
         self._pool = ThreadPoolExecutor(1) if views == 2 and threads > 1 else None
         self._tracking = tracking
+        self._readout = ReadOut.from_pretrained() if readout else None
         self._smooth = smooth
 
     def capture(self, frames: Iterable[NDArray[np.uint8]]) -> FaceTrack:
@@ -153,6 +159,8 @@ class FaceCapturer:
             confidence=np.array([row.confidence for row in rows], np.float32),
             faces=np.array([row.faces for row in rows], np.int16),
         )
+        if self._readout is not None:
+            track = replace(track, blendshapes=self._readout.apply_to(landmarks, track.blendshapes))
         if self._smooth and not track.missing.all():
             smooth = smooth_runs(track.blendshapes, ~track.missing, self._smooth).clip(0, 1)
             track = replace(track, blendshapes=smooth)

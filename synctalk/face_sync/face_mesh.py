@@ -14,7 +14,7 @@ _MARGIN = 1.5  # crop side over face box side
 
 # The mesh points which the coefficient network reads.
 # fmt: off
-_NET_POINTS = (
+NET_POINTS = (
     0, 1, 4, 5, 6, 7, 8, 10, 13, 14, 17, 21, 33, 37, 39, 40, 46, 52, 53, 54, 55, 58, 61, 63, 65, 66,
     67, 70, 78, 80, 81, 82, 84, 87, 88, 91, 93, 95, 103, 105, 107, 109, 127, 132, 133, 136, 144,
     145, 146, 148, 149, 150, 152, 153, 154, 155, 157, 158, 159, 160, 161, 162, 163, 168, 172, 173,
@@ -104,7 +104,7 @@ class BlendshapeNet:
 
     def __init__(self, content: bytes, threads: int = 1) -> None:
         self._model = LiteModel(content, threads)
-        self._points = list(_NET_POINTS)
+        self._points = list(NET_POINTS)
 
     def __call__(self, landmarks478: NDArray[np.floating]) -> NDArray[np.float32]:
         """Coefficients float32 [52] in 0..1 in `BLENDSHAPE_NAMES` order, from landmarks [478, >=2] px."""
