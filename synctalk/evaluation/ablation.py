@@ -14,8 +14,10 @@ from synctalk.errors import TrainingError
 from synctalk.evaluation import PARTS
 from synctalk.evaluation.reconstruction import Drive
 from synctalk.face_sync.blendshapes import CORE_SEVEN, EYE_LOOK, SMILE
-from synctalk.head_sync.track import track_head
+from synctalk.head_sync.head_points import PointSettings
+from synctalk.head_sync.track import TrackSettings, track_head
 from synctalk.training.dataset import Dataset
+from synctalk.training.preprocess import avatar_track
 
 
 def ablated(avatar: Avatar, truth: Dataset, without: Collection[str]) -> Drive:
@@ -48,12 +50,16 @@ def ablated(avatar: Avatar, truth: Dataset, without: Collection[str]) -> Drive:
 
 
 def _other_poses(avatar: Avatar, truth: Dataset, without: Collection[str]) -> torch.Tensor:
-    """Poses [T,4,4] of the truth by a lesser tracker."""
+    """Poses [T,4,4] of the truth by a lesser tracker, in the avatar's frame."""
+    settings = TrackSettings(
+        points=PointSettings(semantic_weighting="semantic-weighting" not in without),
+        stable_points="stabilizer" not in without,
+    )
+    like = avatar_track(avatar)
+    if "semantic-weighting" in without:
+        # The stored keypoints were chosen with the weighting; without them new ones are found.
+        like = replace(like, keypoints=None)
     track = track_head(
-        truth.frames,
-        truth.landmarks478,
-        like={name: value.numpy() for name, value in avatar.gauge.items()},
-        stabilize="stabilizer" not in without,
-        semantic_weighting="semantic-weighting" not in without,
+        lambda start: (truth.frames[i] for i in range(start, len(truth))), truth.landmarks478, like, settings
     )
     return torch.as_tensor(track.viewmats, dtype=torch.float32)

@@ -66,7 +66,8 @@ def _ssim_parts(
     var_x, var_y = blur(x * x) - mean_x**2, blur(y * y) - mean_y**2
     covariance = blur(x * y) - mean_x * mean_y
     luminance = (2 * mean_x * mean_y + C1) / (mean_x**2 + mean_y**2 + C1)
-    return luminance, (2 * covariance + C2) / (var_x + var_y + C2)
+    structure = (2 * covariance + C2) / (var_x + var_y + C2)
+    return luminance.astype(np.float32), structure.astype(np.float32)
 
 
 def _halved(values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -82,7 +82,8 @@ def niqe(image: NDArray[np.uint8]) -> float:
         raise ValueError(f"NIQE needs at least {2 * PATCH} px on each side, not {image.shape[:2]}")
     model = _parameters()
     grey = grey_levels(image)[:height, :width]
-    halves = [grey, np.asarray(cv2.resize(grey, (width // 2, height // 2), interpolation=cv2.INTER_AREA))]
+    half = cv2.resize(grey, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+    halves = [grey, np.asarray(half, np.float64)]
     features = np.concatenate(
         [_patch_features(level, PATCH >> scale) for scale, level in enumerate(halves)], axis=1
     )

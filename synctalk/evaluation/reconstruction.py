@@ -18,7 +18,7 @@ from synctalk.evaluation.lips import (
     mouth_opening,
     static_distance,
 )
-from synctalk.evaluation.natural import brisque, niqe
+from synctalk.evaluation.natural import PATCH, brisque, niqe
 from synctalk.face_sync.capturer import FaceCapturer
 from synctalk.portrait.portrait_sync import PortraitSync, lay_over
 from synctalk.training.dataset import Dataset
@@ -192,7 +192,7 @@ def measure(
                     )
                 )
             before = (shot, skin)
-            if len(clock) % LOOK_EVERY == 1:
+            if len(clock) % LOOK_EVERY == 1 and truth.size >= 2 * PATCH:
                 sums.setdefault("niqe", []).append(niqe(shot.image))
                 sums.setdefault("brisque", []).append(brisque(shot.image))
             if on_frame is not None:

@@ -10,8 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synctalk.errors import TrainingError
+from synctalk.head_sync.face_model import FaceModel
+from synctalk.head_sync.track import Track
 from synctalk.training.frame_store import FrameStore
 from synctalk.training.framing import head_angles, lip_gap
+from synctalk.training.head_gauge import head_surface, neutral_landmarks
 from synctalk.training.select import Selection, frame_weights
 
 WINDOW_BEFORE, WINDOW_AFTER = 4, 3  # reach of the temporal audio attention, frames
@@ -41,7 +44,7 @@ class Dataset:
         return len(self.source_index)
 
     def arrays(self, name: str) -> dict[str, NDArray[Any]]:
-        """The arrays a preprocessing step wrote (`face`, `audio`, `track`, ...)."""
+        """The arrays a preprocessing step wrote (`face`, `audio`, `torso`)."""
         path = self.folder / f"{name}.npz"
         if not path.is_file():
             raise TrainingError(f"{path} is missing: preprocessing has not finished. Run the command again.")
@@ -119,10 +122,6 @@ class Dataset:
         return self.arrays("face")
 
     @cached_property
-    def _track(self) -> dict[str, NDArray[Any]]:
-        return self.arrays("track")
-
-    @cached_property
     def _audio(self) -> dict[str, NDArray[Any]]:
         return self.arrays("audio")
 
@@ -157,34 +156,29 @@ class Dataset:
         return self._audio["silence"]
 
     @cached_property
+    def track(self) -> Track:
+        """Camera, poses and keypoints of the head."""
+        return Track.load(self.folder / "track.npz")
+
+    @cached_property
     def viewmats(self) -> NDArray[np.float32]:
         """Head poses, world-to-camera, float32 [T,4,4] (10 cm)."""
-        return self._track["viewmats"].astype(np.float32)
+        return self.track.viewmats.astype(np.float32)
 
     @cached_property
     def K(self) -> NDArray[np.float32]:
         """Intrinsics of the crop, float32 [3,3] px."""
-        return self._track["K"].astype(np.float32)
+        return self.track.K.astype(np.float32)
 
     @cached_property
     def neutral68(self) -> NDArray[np.float32]:
         """The neutral face's 68 points in head space, float32 [68,3] (10 cm)."""
-        return self._track["neutral68"].astype(np.float32)
+        return neutral_landmarks(self.track, FaceModel.load())
 
     @cached_property
     def init_points(self) -> NDArray[np.float32]:
-        """Points on the fitted face surface in head space, float32 [M,3] (10 cm)."""
-        return self._track["surface"].astype(np.float32)
-
-    @cached_property
-    def gauge(self) -> dict[str, NDArray[Any]]:
-        """What tracks another video of this person in the same canonical frame."""
-        prefix = "gauge."
-        return {
-            key[len(prefix) :]: np.ascontiguousarray(value)
-            for key, value in self._track.items()
-            if key.startswith(prefix)
-        }
+        """Points on the fitted head surface in head space, float32 [M,3] (10 cm)."""
+        return head_surface(self.track, FaceModel.load())
 
     @cached_property
     def torso_px(self) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import overload
+from typing import Any, BinaryIO, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +49,7 @@ class FrameStore:
     def __getitem__(self, index: slice | Sequence[int] | NDArray[np.integer]) -> NDArray[np.uint8]: ...
     @overload
     def __getitem__(self, index: tuple[int | np.integer, int]) -> NDArray[np.uint8]: ...
-    def __getitem__(self, index):  # type: ignore[no-untyped-def]
+    def __getitem__(self, index: Any) -> NDArray[np.uint8]:
         """Picture `index`, uint8 of the store's shape; several, stacked; with (i, c) part c of picture i."""
         if isinstance(index, tuple):
             return self._read(int(index[0]))[index[1]]
@@ -93,7 +93,7 @@ class FrameStoreWriter:
             if there != self.shape or was_compressed != compressed:
                 raise TrainingError(f"{self.path} holds pictures of {list(there)}, not {list(self.shape)}.")
             self.count = len(starts)
-            self._file = self.path.open("r+b")
+            self._file: BinaryIO = self.path.open("r+b")
             self._file.truncate(end)
             self._file.seek(end)
         else:

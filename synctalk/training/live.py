@@ -31,7 +31,7 @@ class LiveLine:
         plain = {key: value for key, value in values.items() if isinstance(value, (int, float, str))}
         with self._history.open("a", encoding="utf-8") as file:
             file.write(json.dumps(plain) + "\n")
-        self._scores |= {key: value for key, value in plain.items() if key.startswith("psnr")}
+        self._scores |= {key: float(value) for key, value in plain.items() if key.startswith("psnr")}
         if self._start is None:
             self._start = (now, int(plain["step"]))
         if not self._live and now - self._last < QUIET_S:

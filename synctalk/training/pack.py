@@ -15,6 +15,7 @@ from synctalk.consent import Consent
 from synctalk.face_sync.blendshapes import blendshape_indices
 from synctalk.tensor_file import write_tensors
 from synctalk.training.dataset import Dataset
+from synctalk.training.head_gauge import to_tensors
 from synctalk.video import VideoWriter, read_frames
 
 KEY_EVERY = 25
@@ -81,9 +82,10 @@ def write_motion(dataset: Dataset, path: Path) -> None:
         "torso_px": dataset.torso_px[:kept],
         "crop_boxes": np.tile(np.array(dataset.crop, np.int32), (kept, 1)),
         "stretches": np.array(stretches, np.int32),
-        **{f"gauge.{key}": value for key, value in dataset.gauge.items()},
     }
-    write_tensors(path, {key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in motion.items()})
+    tensors = {key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in motion.items()}
+    gauge = {f"gauge.{key}": value for key, value in to_tensors(dataset.track).items()}
+    write_tensors(path, tensors | gauge)
 
 
 def write_source(dataset: Dataset, path: Path, crf: int = SOURCE_CRF) -> None:

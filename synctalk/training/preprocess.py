@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from synctalk.assets import model_path
 from synctalk.avatar import Avatar
@@ -21,12 +20,13 @@ from synctalk.errors import TrainingError
 from synctalk.face_sync.audio_visual_encoder import AudioVisualEncoder
 from synctalk.face_sync.capturer import FaceCapturer
 from synctalk.head_sync.parsing import Parser
-from synctalk.head_sync.track import track_head
+from synctalk.head_sync.track import Track, track_head
 from synctalk.speech.audio import load_audio
 from synctalk.speech.voice_activity import speech_mask
 from synctalk.training.dataset import Dataset
 from synctalk.training.frame_store import FrameStoreWriter
 from synctalk.training.framing import choose_crop, cut_out, head_angles, lip_gap, scan_face
+from synctalk.training.head_gauge import from_tensors
 from synctalk.training.select import Selection, select_stretches
 from synctalk.training.torso_motion import torso_motion
 from synctalk.video import probe, read_frames
@@ -112,7 +112,12 @@ def prepare_truth(
         return {"crop": crop, "stretches": [[start, stop]], "first_validation": start, "video_frames": total}
 
     wanted = {"size": avatar.size[0], "frames": list(frames), "avatar": avatar.description["sha256"]}
-    return _run(Path(video), Path(folder), wanted, plan, avatar.gauge, report)
+    return _run(Path(video), Path(folder), wanted, plan, avatar_track(avatar), report)
+
+
+def avatar_track(avatar: Avatar) -> Track:
+    """The avatar's camera, identity and keypoints, for tracking other videos like it."""
+    return from_tensors(avatar.gauge, str(avatar.folder / "motion.safetensors"))
 
 
 def _run(
@@ -120,7 +125,7 @@ def _run(
     folder: Path,
     settings: Mapping[str, Any],
     plan: Callable[[Path], dict[str, Any]],
-    like: Mapping[str, Tensor] | None,
+    like: Track | None,
     report: Report,
 ) -> Dataset:
     """All steps that are not done yet."""
@@ -295,16 +300,21 @@ def _torso(dataset: Dataset) -> None:
     _write_arrays(dataset.folder / "torso.npz", torso_px=torso_motion(pairs()))
 
 
-def _track(dataset: Dataset, like: Mapping[str, Tensor] | None) -> None:
-    cuts = [start for start, _ in dataset.stretches[1:]]
-    fixed = None if like is None else {name: value.numpy() for name, value in like.items()}
-    track = track_head(dataset.frames, dataset.landmarks478, cuts=cuts, like=fixed)
-    _write_arrays(
-        dataset.folder / "track.npz",
-        K=track.K,
-        viewmats=track.viewmats,
-        confidence=track.confidence,
-        neutral68=track.neutral68,
-        surface=track.surface,
-        **{f"gauge.{name}": np.asarray(value) for name, value in track.gauge.items()},
+def _track(dataset: Dataset, like: Track | None) -> None:
+    part = dataset.folder / "followed.npz"
+    followed = None
+    if part.is_file():
+        kept = dataset.arrays("followed")
+        followed = (kept["pixels"], kept["rows"])
+    landmarks = np.where(dataset.confidence[:, None, None] > 0, dataset.landmarks478, np.nan)
+    track = track_head(
+        lambda start: (dataset.frames[i] for i in range(start, len(dataset))),
+        landmarks,
+        like,
+        followed=followed,
+        keep=lambda pixels, rows: _write_arrays(part, pixels=pixels, rows=rows),
     )
+    partial = dataset.folder / "track.part.npz"
+    track.save(partial)
+    partial.replace(dataset.folder / "track.npz")
+    part.unlink(missing_ok=True)

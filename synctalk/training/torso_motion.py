@@ -31,7 +31,8 @@ def torso_motion(pairs: Iterable[tuple[NDArray[np.uint8], NDArray[np.uint8]]]) -
         if first is None:
             first = grey
             inside = cv2.erode((torso > 200).astype(np.uint8), np.ones((9, 9), np.uint8))
-            corners = cv2.goodFeaturesToTrack(grey, CORNERS, 0.005, 6, mask=inside)
+            found = cv2.goodFeaturesToTrack(grey, CORNERS, 0.005, 6, mask=inside)
+            corners = None if found is None else np.asarray(found, np.float32)
             shifts.append(np.zeros(2, np.float32))
             continue
         last = shifts[-1]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -24,12 +24,13 @@ from synctalk.portrait.renderer import PortraitRenderer
 from synctalk.speech.audio import load_audio
 from synctalk.torso.restorer import TorsoRestorer
 from synctalk.training.dataset import Dataset
+from synctalk.training.fitting_crops import PortraitDataset
 from synctalk.training.live import LiveLine, read_history
 from synctalk.training.pack import seal_avatar, write_files
 from synctalk.training.preprocess import PreprocessSettings, fast, preprocess
 from synctalk.training.report import HeldOut, write_report
 from synctalk.training.stages import PortraitTraining, train_portrait
-from synctalk.training.torso import TorsoTraining, train_torso
+from synctalk.training.torso import TorsoFootage, TorsoTraining, train_torso
 
 log = get_logger(__name__)
 
@@ -171,7 +172,7 @@ def _train_portrait_part(
     """Stages 1 and 2; the checkpoint makes a finished run return at once."""
     line = LiveLine(work / "history.jsonl")
     try:
-        model = train_portrait(dataset, training, work, report=line)
+        model = train_portrait(cast(PortraitDataset, dataset), training, work, report=line)
     finally:
         line.close()
     model.save(work / "portrait.safetensors")
@@ -186,7 +187,7 @@ def _train_torso_part(
     if path.is_file():
         return
     partial = work / "torso.part.safetensors"
-    train_torso(dataset, partial, start=shared_torso(), settings=training)
+    train_torso(cast(TorsoFootage, dataset), partial, start=shared_torso(), settings=training)
     partial.replace(path)
     report("torso restorer trained")
 
