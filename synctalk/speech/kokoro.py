@@ -239,7 +239,7 @@ def _trimmed(speech: KokoroSpeech) -> KokoroSpeech:
     start_s, end_s = begin / RATE, min(end / RATE, total)
 
     def moved(t: float) -> float:
-        return min(max(t, start_s), end_s) - start_s
+        return float(min(max(t, start_s), end_s) - start_s)
 
     return KokoroSpeech(
         speech.samples[begin:end],

@@ -84,7 +84,9 @@ def digit_words(digits: str) -> list[str]:
 
 def year_words(year: int) -> list[str]:
     """Year in words: 1984 -> nineteen eighty four, 1905 -> nineteen oh five, 2005 -> two thousand five."""
-    return _plain(num2words(year, to="year")) if year < 10000 else number_words(year)
+    if year >= 10000:
+        return number_words(year)
+    return [word for word in _plain(num2words(year, to="year")) if word != "and"]
 
 
 def ordinal_words(value: int) -> list[str]:
@@ -189,6 +191,8 @@ class _Reader:
         assert opening is not None
         emphasis = "*" in opening[0] and "**" not in opening[0]
         body = opening.end()
+        if body == len(text):
+            return Written(text[start:], ()), body
         words, end = self._words(text, body, before)
         # What hangs on without a space belongs to the same piece: 'well-known', 'and/or', '5GB,'.
         while end < len(text) and text[end] != " ":

@@ -80,7 +80,8 @@ def phones_from_durations(
 def fit_pauses(phones: list[Phone], samples: np.ndarray, rate: int) -> list[Phone]:
     """Move the edges of silences to where the sound falls quiet and sets in again.
 
-    Kokoro gives the last sound before a pause most of the pause's time.
+    Kokoro gives the last sound before a pause most of the pause's time, and makes no pause at some commas:
+    a silence between sounds in which nothing is quiet is given to its neighbours.
 
     Args:
         phones: contiguous, as from `phones_from_durations`.
@@ -88,15 +89,17 @@ def fit_pauses(phones: list[Phone], samples: np.ndarray, rate: int) -> list[Phon
         rate: Hz.
 
     Returns:
-        The same phones, contiguous, with other times around silences.
+        Contiguous phones with other times around silences.
     """
     level = _level(samples, rate)
-    starts = [p.start_s for p in phones] + [phones[-1].end_s] if phones else []
+    starts = [*(p.start_s for p in phones), *(p.end_s for p in phones[-1:])]
     for i, phone in enumerate(phones):
         if phone.symbol != SILENCE:
             continue
         run = _quiet_run(level, starts[i] - _LONGEST_MOVE_S, starts[i + 1] + _LONGEST_MOVE_S, phone)
         if run is None:
+            if 0 < i < len(phones) - 1:
+                starts[i] = starts[i + 1] = (starts[i] + starts[i + 1]) / 2.0
             continue
         if i > 0:
             tail = _STOP_TAIL_S if phones[i - 1].symbol in _STOPS else _TAIL_S
@@ -110,6 +113,7 @@ def fit_pauses(phones: list[Phone], samples: np.ndarray, rate: int) -> list[Phon
     return [
         Phone(p.symbol, start, max(end, start), p.word, p.stress)
         for p, start, end in zip(phones, starts[:-1], starts[1:], strict=True)
+        if end > start or p.symbol != SILENCE
     ]
 
 
@@ -146,7 +150,7 @@ class _Draft:
 
 def _shifted(drafts: list[_Draft], lag_s: float, total: float) -> list[Phone]:
     """Move inner boundaries earlier by the lag; join what is left without gaps."""
-    bounds = [0.0] + [min(max(d.end - lag_s, 0.0), total) for d in drafts[:-1]] + [total]
+    bounds = [0.0] + [min(max(float(d.end) - lag_s, 0.0), total) for d in drafts[:-1]] + [total]
     return [
         Phone(d.symbol, start, end, d.word, d.stress)
         for d, start, end in zip(drafts, bounds[:-1], bounds[1:], strict=True)

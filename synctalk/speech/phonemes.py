@@ -65,8 +65,8 @@ def phonemize(text: str, british: bool = False) -> list[Token]:
     """
     lexicon = Lexicon.load(british)
     pieces = normalise(text, british)
-    shouting = text.isupper()
     flat = [(i, word) for i, piece in enumerate(pieces) for word in piece.words]
+    shouting = text.isupper() and len(flat) > 2
     sounds: list[list[str]] = [[] for _ in pieces]
     following: str | None = None  # first sound of the next word; None at a pause
     next_word = ""

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 
 import edge_tts.communicate
 import numpy as np
@@ -127,7 +128,7 @@ def test_long_text_streams_with_the_first_sentence_by_itself(server):
     assert 2 <= len(parts) - 1 <= 4
     whole = text_to_speech.synthesize(text, VOICE)
     assert len(whole.words) == 2 + 7 * 30
-    assert all(a.start_s <= b.start_s for a, b in zip(whole.words, whole.words[1:], strict=False))
+    assert all(a.start_s <= b.start_s for a, b in pairwise(whole.words))
 
 
 def test_when_the_service_fails_the_offline_voice_speaks_and_says_so(server, kokoro, monkeypatch):
