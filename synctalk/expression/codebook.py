@@ -22,7 +22,7 @@ class CodebookSettings:
     width: int = 96
     layers: int = 2
     heads: int = 4
-    memory: int = 12  # frames a layer looks to either side
+    memory: int = 24  # frames a layer looks back; it never looks ahead, so the codebook streams
     tokens: int = 16  # codes per frame: a face is more than one word
     code: int = 16  # length of a code vector
     entries: int = 256  # codebook size
@@ -82,7 +82,7 @@ class Quantizer(nn.Module):
 
 
 class _Layer(nn.Module):
-    """Self-attention over a few frames to either side, then an MLP."""
+    """Self-attention over the last frames, then an MLP."""
 
     def __init__(self, settings: CodebookSettings) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ class _Layer(nn.Module):
         self.heads, self.memory = settings.heads, settings.memory
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.distance = nn.Parameter(torch.zeros(settings.heads, 2 * settings.memory + 1))
+        self.distance = nn.Parameter(torch.zeros(settings.heads, settings.memory + 1))
         self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -99,9 +99,9 @@ class _Layer(nn.Module):
             part.reshape(batch, frames, self.heads, -1).transpose(1, 2)
             for part in self.qkv(self.norm1(x)).chunk(3, -1)
         )
-        apart = torch.arange(frames)[None] - torch.arange(frames)[:, None]
-        bias = self.distance[:, apart.clamp(-self.memory, self.memory) + self.memory]
-        bias = bias.masked_fill(apart.abs() > self.memory, float("-inf"))
+        age = torch.arange(frames)[:, None] - torch.arange(frames)[None]
+        bias = self.distance[:, age.clamp(0, self.memory)]
+        bias = bias.masked_fill((age < 0) | (age > self.memory), float("-inf"))
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
         x = x + self.out(y.transpose(1, 2).reshape(batch, frames, width))
         return x + self.mlp(self.norm2(x))
@@ -132,7 +132,7 @@ class Codebook(nn.Module):
 
     @property
     def reach(self) -> int:
-        """Frames to either side that can influence a frame."""
+        """Frames of the past that can influence a frame."""
         return 2 * self.settings.layers * self.settings.memory
 
     def set_range(self, curves: np.ndarray) -> None:
@@ -162,23 +162,9 @@ class Codebook(nn.Module):
         quantized = self.quantizer(self.encode(curves))
         return self.decode(quantized.codes), quantized
 
-    @torch.inference_mode()
     def fit(self, curves: np.ndarray) -> np.ndarray:
-        """Bring coefficients of any origin and length into the subject's range.
-
-        Args:
-            curves: float32 [T,52].
-
-        Returns:
-            float32 [T,52]. Long inputs are worked on in overlapping pieces whose insides agree.
-        """
-        size, reach = 500, self.reach
-        pieces = []
-        for start in range(0, len(curves), size):
-            first = max(0, start - reach)
-            window = torch.from_numpy(np.ascontiguousarray(curves[first : start + size + reach], np.float32))
-            pieces.append(self(window[None])[0][0, start - first :][:size].numpy())
-        return np.concatenate(pieces) if pieces else np.zeros((0, COEFFICIENTS), np.float32)
+        """Bring coefficients of any origin and length, float32 [T,52], into the subject's range, [T,52]."""
+        return CodebookStream(self).push(curves)
 
     def save(self, path: Path) -> None:
         """Write the weights as float16 safetensors (the range as float32)."""
@@ -198,3 +184,22 @@ class Codebook(nn.Module):
         codebook = cls(CodebookSettings(**settings))
         load_module(path, codebook, {name: value.float() for name, value in tensors.items()})
         return codebook.eval()
+
+
+class CodebookStream:
+    """Brings coefficients that arrive piece by piece into a subject's range; memory stays flat."""
+
+    def __init__(self, codebook: Codebook) -> None:
+        self.codebook = codebook
+        self._past = np.zeros((0, COEFFICIENTS), np.float32)
+
+    @torch.inference_mode()
+    def push(self, curves: np.ndarray) -> np.ndarray:
+        """The next frames' coefficients float32 [n,52] -> float32 [n,52]."""
+        pieces = []
+        for start in range(0, len(curves), 250):
+            piece = np.asarray(curves[start : start + 250], np.float32)
+            window = np.concatenate([self._past, piece])
+            pieces.append(self.codebook(torch.from_numpy(window)[None])[0][0, len(self._past) :].numpy())
+            self._past = window[-self.codebook.reach :]
+        return np.concatenate(pieces) if pieces else np.zeros((0, COEFFICIENTS), np.float32)

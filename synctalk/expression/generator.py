@@ -92,7 +92,9 @@ class ExpressionGenerator(nn.Module):
         self.styles = nn.Embedding(len(STYLES), s.code)
         self.style_in = nn.Linear(s.code, s.width)
         self.decoder = nn.ModuleList([_DecoderLayer(s) for _ in range(s.layers)])
-        self.leave = nn.Sequential(nn.LayerNorm(s.width), nn.Linear(s.width, COEFFICIENTS))
+        last = nn.Linear(s.width, COEFFICIENTS)
+        nn.init.constant_(last.bias, -2.5)  # faces are mostly at rest
+        self.leave = nn.Sequential(nn.LayerNorm(s.width), last)
 
     @property
     def reach(self) -> int:

@@ -27,16 +27,21 @@ class CodebookTraining:
     seed: int = 0
 
 
-def into_range(curves: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """What a magnified window should become: each coefficient shrunk as a whole until its peak fits.
+def into_range(curves: Tensor, low: Tensor, high: Tensor, memory: int) -> Tensor:
+    """What a magnified window should become: divided by its own recent peak where that left the range.
+
+    Coefficients that stay in the range are untouched; a raise that went too far keeps its shape. Only the
+    past is looked at, as the codebook does.
 
     Args:
         curves: [B,T,52].
         low, high: [52], the subject's range.
+        memory: frames the peak is remembered.
     """
     span = high - low
     relative = ((curves - low) / span).clamp_min(0)
-    peak = relative.amax(dim=1, keepdim=True)
+    padded = F.pad(relative.transpose(1, 2), (memory, 0))
+    peak = F.max_pool1d(padded, memory + 1, stride=1).transpose(1, 2)
     return low + span * relative / peak.clamp_min(1)
 
 
@@ -96,7 +101,7 @@ def train_codebook(
         scale = torch.from_numpy(random.uniform(1, settings.largest_scale, (settings.batch, 1, 1))).float()
         scale[torch.rand(settings.batch) < 0.5] = 1.0
         magnified = low + (batch - low) * scale
-        target = into_range(magnified, low, high)
+        target = into_range(magnified, low, high, codebook.settings.memory)
         latents = codebook.encode(magnified)
         quantized = codebook.quantizer(latents)
         decoded = codebook.decode(quantized.codes)
