@@ -14,8 +14,6 @@ from synctalk.head_sync.face_model import REGIONS, FaceModel
 from synctalk.head_sync.head_points import Keyframes
 from synctalk.head_sync.track import Keypoints, Track
 
-MOST_SURFACE_POINTS = 6000
-
 
 def to_tensors(track: Track) -> dict[str, Tensor]:
     """The part of a track that another video of the same person needs; see `from_tensors`."""
@@ -80,7 +78,6 @@ def neutral_landmarks(track: Track, model: FaceModel) -> NDArray[np.float32]:
 
 
 def head_surface(track: Track, model: FaceModel) -> NDArray[np.float32]:
-    """Points on the person's skin at rest, float32 [M,3] in head space (10 cm), evenly thinned."""
-    skin = model.vertices(track.identity)[model.region < REGIONS.index("eyeballs")]
-    step = max(1, -(-len(skin) // MOST_SURFACE_POINTS))
-    return skin[::step].astype(np.float32)
+    """Points on the person's head at rest, float32 [M,3] in head space (10 cm): skin and eyeballs."""
+    hidden = [REGIONS.index(name) for name in ("neck", "mouth")]
+    return model.vertices(track.identity)[~np.isin(model.region, hidden)].astype(np.float32)

@@ -21,6 +21,7 @@ from synctalk.face_sync.audio_visual_encoder import AudioVisualEncoder
 from synctalk.face_sync.capturer import FaceCapturer
 from synctalk.head_sync.parsing import Parser
 from synctalk.head_sync.track import Track, track_head
+from synctalk.logs import progress
 from synctalk.speech.audio import load_audio
 from synctalk.speech.voice_activity import speech_mask
 from synctalk.training.dataset import Dataset
@@ -254,7 +255,7 @@ def _frames(video: Path, dataset: Dataset) -> None:
 
 
 def _face(dataset: Dataset) -> None:
-    track = FaceCapturer().capture(dataset.frames)
+    track = FaceCapturer().capture(progress(dataset.frames, total=len(dataset), label="face"))
     missing = int(track.missing.sum())
     if missing > 0.2 * len(dataset):
         raise TrainingError(
@@ -288,7 +289,7 @@ def _mattes(dataset: Dataset) -> None:
     frames = dataset.frames
     with FrameStoreWriter(dataset.folder / "mattes.bin", (3, dataset.size, dataset.size), True) as store:
         parser = Parser()
-        for index in range(store.count, len(frames)):
+        for index in progress(range(store.count, len(frames)), label="mattes"):
             store.append(face_head_person(parser.mattes(frames[index])))
 
 
@@ -300,6 +301,13 @@ def _torso(dataset: Dataset) -> None:
     _write_arrays(dataset.folder / "torso.npz", torso_px=torso_motion(pairs()))
 
 
+def _show(bar: Any, step: str, done: int, total: int) -> None:
+    """Moves a progress bar to the tracker's own step."""
+    bar.set_description(step, refresh=False)
+    bar.total, bar.n = total, done
+    bar.refresh()
+
+
 def _track(dataset: Dataset, like: Track | None) -> None:
     part = dataset.folder / "followed.npz"
     followed = None
@@ -307,13 +315,16 @@ def _track(dataset: Dataset, like: Track | None) -> None:
         kept = dataset.arrays("followed")
         followed = (kept["pixels"], kept["rows"])
     landmarks = np.where(dataset.confidence[:, None, None] > 0, dataset.landmarks478, np.nan)
+    bar = progress(total=len(dataset), label="track")
     track = track_head(
         lambda start: (dataset.frames[i] for i in range(start, len(dataset))),
         landmarks,
         like,
         followed=followed,
         keep=lambda pixels, rows: _write_arrays(part, pixels=pixels, rows=rows),
+        report=lambda step, done, total: _show(bar, step, done, total),
     )
+    bar.close()
     partial = dataset.folder / "track.part.npz"
     track.save(partial)
     partial.replace(dataset.folder / "track.npz")
