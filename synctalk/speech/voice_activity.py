@@ -19,7 +19,7 @@ _FLOOR_WINDOW_S, _FLOOR_STEP_S, _FLOOR_PERCENTILE = 8.0, 0.5, 10
 _DEEPEST_FLOOR_DB = 40.0  # a band's floor lies at most this far below its loud parts
 _MARGIN_DB, _CAP_DB = 3.0, 30.0
 _SHARE, _LEAST_DB = 0.12, 1.5  # speech: this share of the loud parts' excess, and never less than that
-_GAP_S, _CLICK_S, _EDGE_S = 0.16, 0.06, 0.013
+_GAP_S, _CLICK_S, _EDGE_S = 0.16, 0.11, 0.013
 
 
 def speech_mask(samples: np.ndarray) -> np.ndarray:
