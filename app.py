@@ -24,8 +24,22 @@ KEEP_FILES_S = 3600
 QUEUE_LENGTH = 40
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 AT_ONCE: dict[str, Any] = {**QUIET, "queue": False}
-# Where the visitor is in the piece that plays, so that the finished file goes on from there.
-WATCHED = "(made, at) => [made, document.querySelector('#live video')?.currentTime ?? 0]"
+# The finished file goes on where the visitor is watching the pieces.
+LEAVE_LIVE = """(made) => {
+  const live = document.querySelector('#live video');
+  window.watched = { at: live?.currentTime ?? 0, playing: !!live && !live.paused && !live.ended };
+  live?.pause();
+  return [made];
+}"""
+ENTER_FILM = """() => {
+  const { at, playing } = window.watched ?? { at: 0, playing: false };
+  const enter = (tries) => {
+    const film = document.querySelector('#film video');
+    if (!film || film.readyState < 1) { if (tries) setTimeout(() => enter(tries - 1), 50); return; }
+    if (playing) { film.currentTime = Math.min(at, film.duration); film.play().catch(() => {}); }
+  };
+  enter(100);
+}"""
 
 EXAMPLES = {
     "A weather report": ("Good morning. Today will be sunny, with a light breeze from the west.", "Natural"),
@@ -65,7 +79,6 @@ def speak_tab(do: Handlers, cards: list[Card]) -> None:
     """The main tab: what is said on the left, who says it on the right."""
     made = gr.State(None, time_to_live=KEEP_FILES_S, delete_callback=lambda kept: kept and kept.remove())
     avatar = gr.Textbox(cards[0].name, visible=False, label="Avatar")
-    position = gr.Number(0, visible=False, label="Position")
     with gr.Row(elem_id="columns"):
         with gr.Column(scale=5, min_width=320):
             gallery = panels.avatar_gallery(cards)
@@ -98,7 +111,9 @@ def speak_tab(do: Handlers, cards: list[Card]) -> None:
             concurrency_limit=1,
             **QUIET,
         )
-        making.success(handlers.hand_over, [made, position], [stage.live, stage.film], js=WATCHED, **AT_ONCE)
+        making.success(handlers.hand_over, made, [stage.live, stage.film], js=LEAVE_LIVE, **AT_ONCE).then(
+            None, js=ENTER_FILM, **AT_ONCE
+        )
         making.failure(handlers.failed, None, stage.status, **AT_ONCE)
         making.then(handlers.end, None, [go, stop], **AT_ONCE)
         return making

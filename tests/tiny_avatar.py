@@ -89,7 +89,11 @@ def _portrait(neutral68: torch.Tensor, seed: int) -> PortraitModel:
     settings = PortraitSettings(upper=CORE_SEVEN + EYE_LOOK, lower=SMILE, plane_levels=(8,), plane_features=4)
     nose = float(neutral68[30, 1])
     facial = FacialAwareAttention(
-        settings.triplane_dim, settings.lower_dim, settings.upper_dim, nose_height=nose
+        settings.triplane_dim,
+        settings.lower_dim,
+        settings.upper_dim,
+        settings.attention_hidden,
+        nose_height=nose,
     )
     model = PortraitModel(GAUSSIANS, settings, TemporalAudioAttention(), facial)
     picks = torch.randint(0, 68, (2, GAUSSIANS))

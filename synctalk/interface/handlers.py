@@ -113,7 +113,7 @@ def begin(saves: int) -> list[Any]:
         gr.Button(interactive=True),
         gr.Tabs(selected="film"),
         gr.Video(visible=True),
-        gr.Video(value=None, visible=False),
+        gr.Video(value=None, visible="hidden"),
         style.status("Waiting for a free place", 0.0),
         *[gr.DownloadButton(interactive=False, value=None) for _ in range(saves)],
     ]
@@ -134,14 +134,12 @@ def failed() -> Any:
     return style.status()
 
 
-def hand_over(made: jobs.Made | None, seconds: float | None) -> list[Any]:
-    """From the pieces to the finished file, at the place where the visitor is watching."""
+def hand_over(made: jobs.Made | None) -> list[Any]:
+    """From the pieces to the finished file."""
     if made is None or made.video is None or made.video.suffix != ".mp4":  # browsers play nothing else
         return [gr.skip(), gr.skip()]
-    at = max(0.0, float(seconds or 0))
     vtt = None if made.vtt is None else str(made.vtt)
-    film = gr.Video(str(made.video), subtitles=vtt, visible=True, autoplay=True, playback_position=at)
-    return [gr.Video(visible=False), film]
+    return [gr.Video(visible="hidden"), gr.Video(str(made.video), subtitles=vtt, visible=True)]
 
 
 def show(update: jobs.Update, made: jobs.Made) -> list[Any]:

@@ -194,7 +194,7 @@ def stage_panel(height: int = 440) -> Stage:
             )
         with gr.Tab("Video", id="film"):
             live = gr.Video(elem_id="live", streaming=True, autoplay=True, **plain)
-            film = gr.Video(elem_id="film", visible=False, **plain)
+            film = gr.Video(elem_id="film", visible="hidden", **plain)
     status = gr.HTML(style.status(), elem_id="status")
     with gr.Row(elem_id="downloads"):
         saves = [

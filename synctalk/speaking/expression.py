@@ -138,7 +138,8 @@ class ExpressionControl:
         driven = list(DRIVEN)
         if self._blinks is not None:
             self._reblink(out)
-        out[:, driven] = rest[driven] + self.expression.intensity * (out[:, driven] - rest[driven])
+        if self.expression.intensity != 1:
+            out[:, driven] = rest[driven] + self.expression.intensity * (out[:, driven] - rest[driven])
         for name, value in self.expression.controls().items():
             for column in _COLUMNS[name]:
                 out[:, column] += value * np.maximum(top[column] - out[:, column], 0)
