@@ -11,6 +11,8 @@ COMMANDS = {
     "evaluate": "measure an avatar against a true video",
     "avatar": "list, show, check and pack avatars; write a consent template",
     "train-encoder": "make the speech corpus and train the audio-visual encoder",
+    "express": "make the expression curves of a voice",
+    "train-expression": "train the shared expression generator and codebook",
     "sync": "judge how well lips and sound of a video agree",
     "check": "look at a video before training: will it make a good avatar?",
     "blendshapes": "measure the 52 facial coefficients of a video",

@@ -145,7 +145,7 @@ class TorsoRestorer(nn.Module):
         Raises:
             AvatarError: the file is damaged or not a restorer (file and tensor named).
         """
-        path = path or model_path("torso_restorer.safetensors")
+        path = path or model_path("torso.safetensors")
         tensors, settings = read_tensors(path)
         top, middle, low = settings["widths"]
         restorer = cls((top, middle, low))
