@@ -20,6 +20,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-curve", action="store_true", help="draw no curve")
     parser.add_argument("--reach", type=int, default=REACH, help="largest shift tried, in frames")
     parser.add_argument("--expert", type=Path, help="weights of the expert (default: the embedded ones)")
+    parser.add_argument(
+        "--syncnet",
+        type=Path,
+        metavar="FOLDER",
+        help="SyncNet weights of your own: also print LSE-C and LSE-D",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -31,8 +37,15 @@ def run(args: argparse.Namespace) -> int:
     )
     sure = f"confidence {score.confidence:.3f}, distance {score.distance:.3f}"
     print(f"offset {late:+d} frames ({meaning}), {sure}")
+    found: dict[str, float] = score.as_dict()
+    if args.syncnet:
+        from synctalk.evaluation.lse import lip_sync_error
+
+        published = lip_sync_error(args.clip, args.syncnet)
+        print(f"LSE-C {published.lse_c:.3f}, LSE-D {published.lse_d:.3f} (SyncNet)")
+        found |= {"lse_c": published.lse_c, "lse_d": published.lse_d}
     if args.json:
-        args.json.write_text(json.dumps(score.as_dict(), indent=2) + "\n", encoding="utf-8")
+        args.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     if not args.no_curve:
         target = args.curve or args.clip.with_suffix(".sync.png")
         save_curve(score, target)

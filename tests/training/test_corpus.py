@@ -1,6 +1,6 @@
 """The corpus: texts, phones, mouths, alignment, augmentations, shards, the recipe."""
 
-from itertools import islice
+from itertools import islice, pairwise
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def test_tokens_become_phones_that_join() -> None:
     assert len(durations) == len(tokens) + 2
     phones = phones_from_tokens(tokens, durations)
     assert [p.name for p in phones] == ["sil", "M", "EY", "B", "IY", "sil", "B", "AA", "B", "sil"]
-    assert all(a.end_s == pytest.approx(b.start_s) for a, b in zip(phones, phones[1:], strict=False))
+    assert all(a.end_s == pytest.approx(b.start_s) for a, b in pairwise(phones))
     assert phones[-1].end_s == pytest.approx(durations.sum() * 0.025)
     assert next(p for p in phones if p.name == "EY").stress == 2
     with pytest.raises(ValueError, match="durations"):
