@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--syncnet",
         type=Path,
         metavar="FOLDER",
-        help="SyncNet weights of your own: also print LSE-C and LSE-D",
+        help="your SyncNet weights: also print LSE-C and LSE-D",
     )
 
 

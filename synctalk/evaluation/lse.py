@@ -1,7 +1,7 @@
 """LSE-C and LSE-D, the published lip-sync figures, by the original SyncNet where the user has its weights.
 
-The package `syncnet-python` and the files `sfd_face.pth` and `syncnet_v2.model` are not shipped (the weights are
-for research use); without them these figures are 'not computed', never replaced by ours.
+The package `syncnet-python` and the files `sfd_face.pth` and `syncnet_v2.model` are not shipped (the weights
+are for research use); without them these figures are 'not computed', never replaced by ours.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _DETECTOR, _SYNCNET = "sfd_face.pth", "syncnet_v2.model"
 
 @dataclass(frozen=True)
 class LipSyncError:
-    """lse_c: confidence (higher is better); lse_d: distance (lower is better); offset_frames as SyncNet gives it."""
+    """lse_c: confidence, higher is better; lse_d: distance, lower is better; offset_frames as SyncNet gives it."""
 
     lse_c: float
     lse_d: float
@@ -28,8 +28,8 @@ class LipSyncError:
 def lip_sync_error(path: str | os.PathLike, weights: str | os.PathLike, device: str = "cpu") -> LipSyncError:
     """LSE-C and LSE-D of a video with sound: the face track of highest confidence.
 
-    weights: folder with `sfd_face.pth` and `syncnet_v2.model`. Raises SyncTalkError when the package or a file is
-    missing, VideoError when no face track is found.
+    weights: folder with `sfd_face.pth` and `syncnet_v2.model`. Raises SyncTalkError when the package or a
+    file is missing, VideoError when no face track is found.
     """
     folder = Path(weights)
     missing = [name for name in (_DETECTOR, _SYNCNET) if not (folder / name).exists()]
