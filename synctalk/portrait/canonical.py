@@ -66,7 +66,7 @@ class CanonicalGaussians(nn.Module):
             if rows is not None:
                 value = value.index_select(0, rows)
             if name in self.heads:
-                value = value + self.heads[name](features).reshape(value.shape)
+                value = value + self.heads[name](features).float().reshape(value.shape)
             values[name] = value
         return Attributes(**values)
 

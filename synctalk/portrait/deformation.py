@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from synctalk.portrait.settings import PortraitSettings
@@ -37,11 +38,15 @@ class Deformation(nn.Module):
 
     def forward(self, features: Tensor, lower: Tensor, upper: Tensor) -> Offsets:
         """Offsets for `features` [N,D] with attended conditions `lower` [N,L] and `upper` [N,U]."""
-        hidden = self.from_feature(features) + self.from_lower(lower) + self.from_upper(upper)
+        hidden = self.from_feature(features)
+        for first, attended in ((self.from_lower, lower), (self.from_upper, upper)):
+            if bool(attended.detach().any()):  # a crop of the mouth has no upper half
+                hidden = hidden + first(attended)
         hidden = hidden.relu()
         for layer in self.trunk:
             hidden = layer(hidden).relu()
-        found = {name: regressor(hidden) for name, regressor in self.regressors.items()}
+        with torch.autocast(hidden.device.type, enabled=False):  # rounded offsets would jitter
+            found = {name: regressor(hidden.float()) for name, regressor in self.regressors.items()}
         return Offsets(found["means"], found["quats"], found["scales"], found.get("colors"))
 
 

@@ -51,6 +51,8 @@ class PortraitModel(nn.Module):
     def __init__(self, count: int, settings: PortraitSettings, temporal: nn.Module, facial: nn.Module):
         super().__init__()
         self.settings = settings
+        # Run the networks in bfloat16: twice as fast where the processor multiplies it natively.
+        self.half_networks = False
         self.triplane = TriPlane(settings.plane_levels, settings.plane_features, settings.extent)
         self.canonical = CanonicalGaussians(count, settings)
         self.deformation = Deformation(settings)
@@ -94,24 +96,25 @@ class PortraitModel(nn.Module):
         """
         means = self.canonical.means if rows is None else self.canonical.means.index_select(0, rows)
         features = self.triplane(means)
-        at_rest = self.canonical(features, rows)
-        position, rotation, scale, tint, moved = at_rest.means, at_rest.quats, at_rest.scales, None, None
-        if condition is not None:
-            lower_mask, upper_mask = self.facial(features, means[:, 1].detach())
-            split = self.settings.lower_dim
-            offsets = self.deformation(
-                features, lower_mask * condition[:split], upper_mask * condition[split:]
-            )
+        with torch.autocast(means.device.type, torch.bfloat16, enabled=self.half_networks):
+            at_rest = self.canonical(features, rows)
+            offsets = None
+            if condition is not None:
+                lower, upper = self.facial(features, means[:, 1].detach())
+                split = self.settings.lower_dim
+                offsets = self.deformation(features, lower * condition[:split], upper * condition[split:])
+        position, rotation, scale = at_rest.means, at_rest.quats, at_rest.scales
+        if offsets is not None:
             position, rotation = position + offsets.means, rotation + offsets.quats
-            scale, tint, moved = scale + offsets.scales, offsets.colors, offsets.means
+            scale = scale + offsets.scales
         colors = sh_to_rgb(at_rest.sh, at_rest.means, viewmat)
         return Gaussians(
             means=position,
             quats=F.normalize(rotation, dim=1),
             scales=scale.clamp(*LOG_SCALE_RANGE).exp(),
             opacities=at_rest.opacities.sigmoid(),
-            colors=colors if tint is None else colors + tint,
-            offsets=moved,
+            colors=colors if offsets is None or offsets.colors is None else colors + offsets.colors,
+            offsets=None if offsets is None else offsets.means,
         )
 
     def save(self, path: str | Path) -> None:
@@ -131,8 +134,8 @@ def packed(state: dict[str, Tensor]) -> dict[str, Tensor]:
 def load_portrait(
     path: str | Path, make_temporal: Callable[[], nn.Module], make_facial: Callable[..., nn.Module]
 ) -> PortraitModel:
-    """Read a portrait; `make_temporal()` and `make_facial(triplane_dim, lip_dim, expression_dim, hidden_dim)` build
-    the attention modules whose weights the file holds.
+    """Read a portrait; `make_temporal()` and `make_facial(triplane_dim, lip_dim, expression_dim, hidden_dim)`
+    build the attention modules whose weights the file holds.
 
     Raises AvatarError for an unreadable file, an unknown version, missing or unknown tensors and wrong
     shapes, naming the field.

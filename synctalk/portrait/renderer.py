@@ -122,18 +122,21 @@ class PortraitRenderer:
         `conditions` [T,C], `viewmat` [4,4].
         """
         view = torch.as_tensor(viewmat, dtype=torch.float32)
-        condition = conditions[t]
+        return self.splat.render(*self.deform(conditions[t], view), view)
+
+    @torch.inference_mode()
+    def deform(self, condition: Tensor, view: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Means, quaternions, scales, opacities, colours under `condition` [C], seen from `view` [4,4]."""
         for half in self.halves:
             if len(half.rows):
                 self.state[half.rows] = self._deformed(half, condition[half.columns])
         means, quats, scales = self.state[:, :3], self.state[:, 3:7], self.state[:, 7:10]
-        return self.splat.render(
+        return (
             means.contiguous(),
             F.normalize(quats, dim=1),
             scales.clamp(*LOG_SCALE_RANGE).exp_(),
             self.opacities,
             self._colors(view),
-            view,
         )
 
     def _colors(self, view: Tensor) -> Tensor:

@@ -21,8 +21,8 @@ class PortraitSettings:
     """Width of the lip feature that comes out of the temporal audio attention."""
     plane_levels: tuple[int, ...] = (64, 128)
     """Cells per side of each level of the triplane; 128 over a head is about 2 mm."""
-    plane_features: int = 16
-    """Channels per level and plane; three planes and two levels give 96 features."""
+    plane_features: int = 8
+    """Channels per level and plane; three planes and two levels give 48 features."""
     predicted: str = "sh_opacity"
     """Attributes read from the triplane (Table IV): sh_opacity, all, none or random."""
     sh_degree: int = 1

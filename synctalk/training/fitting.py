@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 _KINDS = (MOUTH, EYES, HEAD, PATCH)
-_MARGIN_PX = 16  # how far outside a crop a Gaussian may rest and still reach into it
+_MARGIN_PX = 6  # how far outside a crop a Gaussian may rest, beside the way it is known to travel
 _MAX_RESTORES = 5
 _NOSE_TIP = 30
 
@@ -74,14 +75,15 @@ class Fit:
         self._measure_expressions()
         self.optimizer = self._optimizer()
         self.density = Density.empty(len(points))
+        self.travel = torch.zeros(len(points))  # the farthest each has been seen from where it rests
+        self.model.half_networks = has_bfloat16()
         self.watch = LossWatch(training.worst_factor)
         self.perceptual = PerceptualLoss()
         self.targets = TargetFeatures(self.perceptual)
         self.windows = attention_windows(len(data.frames), data.stretches)
         self.silent = silence_weights(torch.as_tensor(np.asarray(data.silence, dtype=bool)))
         self.train = np.asarray(data.train, dtype=np.int64)
-        weights = np.asarray(data.weights, dtype=np.float64)[self.train]
-        self.frame_chance = torch.as_tensor(weights / weights.sum())
+        self.frame_chance = frame_chances(data, self.model)
         mix = [training.mix_mouth, training.mix_eyes, training.mix_head]
         self.kind_chance = torch.tensor([*mix, 1 - sum(mix)])
 
@@ -106,6 +108,9 @@ class Fit:
             return None
         self.optimizer.step()
         self.step += 1
+        if gaussians.offsets is not None:
+            way = gaussians.offsets.detach().norm(dim=1)
+            self.travel[rows] = torch.maximum(0.999 * self.travel[rows], way)
         if screen.grad is not None:
             self.density.add(rows, screen.grad, sample.box.width * sample.box.height)
         self._densify()
@@ -129,8 +134,9 @@ class Fit:
             sample = self.crops.sample(int(frame), HEAD, torch.zeros(2))
             image = self.picture(int(frame))
             inside = (sample.matte > 0.5).float()
-            heads.append(psnr(image, sample.target, inside))
-            mouths.append(psnr(image, sample.target, sample.mouth * inside))
+            target = sample.target * sample.matte[..., None]
+            heads.append(psnr(image, target, inside))
+            mouths.append(psnr(image, target, sample.mouth * inside))
         return {"psnr_head": float(np.mean(heads)), "psnr_mouth": float(np.mean(mouths))}
 
     @torch.no_grad()
@@ -158,6 +164,7 @@ class Fit:
             "generator": self.generator.get_state(),
             "pull": self.density.pull,
             "seen": self.density.seen,
+            "travel": self.travel,
             "smooth": self.watch.smooth,
             "step": self.step,
             "rate": self.rate,
@@ -178,6 +185,7 @@ class Fit:
             raise TrainingError(f"the checkpoint is of a portrait with other settings ({error})") from error
         self.generator.set_state(state["generator"])
         self.density = Density(state["pull"].clone(), state["seen"].clone())
+        self.travel = state["travel"].clone()
         self.watch.smooth = {kind: list(values) for kind, values in state["smooth"].items()}
         self.step, self.rate, self.restores = state["step"], state["rate"], state["restores"]
 
@@ -196,8 +204,8 @@ class Fit:
         self.generator.manual_seed(self.training.seed + 1000 * restores)
 
     def _draw(self) -> Sample:
-        frame = self.train[int(torch.multinomial(self.frame_chance, 1, generator=self.generator))]
         kind = _KINDS[int(torch.multinomial(self.kind_chance, 1, generator=self.generator))]
+        frame = self.train[int(torch.multinomial(self.frame_chance[kind], 1, generator=self.generator))]
         return self.crops.sample(int(frame), kind, torch.rand(2, generator=self.generator))
 
     def _condition(self, frame: int) -> Tensor:
@@ -217,7 +225,8 @@ class Fit:
         if sample.kind == HEAD:
             return torch.arange(len(means))
         pixels, depth = project(means, sample.viewmat, sample.camera)
-        reach = 3 * self.model.canonical.scales.amax(1).exp() * sample.camera[0, 0] / depth + _MARGIN_PX
+        extent = 3 * self.model.canonical.scales.amax(1).exp() + self.travel
+        reach = extent * sample.camera[0, 0] / depth + _MARGIN_PX
         x, y = pixels.unbind(1)
         inside = (
             (x > -reach) & (x < sample.box.width + reach) & (y > -reach) & (y < sample.box.height + reach)
@@ -291,6 +300,7 @@ class Fit:
             )  # fmt: skip
         double(canonical, self.optimizer, keep, chosen, self.generator)
         self.density = Density.empty(len(canonical))
+        self.travel = torch.cat([self.travel[keep], self.travel[chosen]])
 
     def _measure_expressions(self) -> None:
         """Mean and spread of the drivers over the training frames."""
@@ -338,3 +348,31 @@ def most_varied(conditions: Tensor, count: int) -> Tensor:
         chosen.append(int(distance.argmax()))
         distance = torch.minimum(distance, (conditions - conditions[chosen[-1]]).norm(dim=1))
     return conditions[chosen]
+
+
+def frame_chances(data: PortraitDataset, model: PortraitModel) -> dict[str, Tensor]:
+    """How often each training frame is drawn for each kind of crop, [n] summing to one.
+
+    Blinks and wide-open mouths are a few percent of a video; their crops are drawn up to four times as
+    often as those of a common face.
+    """
+    train = np.asarray(data.train, dtype=np.int64)
+    weights = torch.as_tensor(np.asarray(data.weights, dtype=np.float64)[train])
+    expressions = torch.as_tensor(np.asarray(data.expressions, dtype=np.float32)[train])
+    upper = model.expression_drivers(expressions)[:, len(model.settings.lower) :]
+    points = torch.as_tensor(np.asarray(data.landmarks68, dtype=np.float32)[train])
+    mouth = (points[:, 48:68] - points[:, 48:68].mean(1, keepdim=True)).flatten(1)
+    chances = {kind: weights for kind in _KINDS}
+    for kind, values in ((EYES, upper), (MOUTH, mouth)):
+        distance = (values - values.median(0).values).norm(dim=1)
+        rarity = distance / distance.mean().clamp_min(1e-6)
+        chances[kind] = weights * (0.5 + rarity.clamp(0, 3.5).double() / 2)
+    return {kind: chance / chance.sum() for kind, chance in chances.items()}
+
+
+def has_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 natively; without that it is slower than float32."""
+    try:
+        return "avx512_bf16" in Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False

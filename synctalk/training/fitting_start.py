@@ -10,7 +10,7 @@ from synctalk.errors import TrainingError
 from synctalk.portrait.canonical import CanonicalGaussians, rgb_to_sh
 from synctalk.training.fitting_crops import PortraitDataset, project
 
-_MOUTH_POINTS = 900
+_MOUTH_SHARE = 0.07
 _MOUTH_COLOR = (0.25, 0.12, 0.1)
 
 
@@ -69,7 +69,8 @@ def starting_points(
         raise TrainingError(f"frame {frame}: no head found in the mattes; check the video or its mattes")
     viewmat = torch.as_tensor(np.asarray(data.viewmats[frame], dtype=np.float32))
     K = torch.as_tensor(np.asarray(data.K, dtype=np.float32))
-    step = float(np.sqrt(matte.sum() / max(count - _MOUTH_POINTS, 100)))
+    inside_mouth = int(_MOUTH_SHARE * count)
+    step = float(np.sqrt(matte.sum() / (count - inside_mouth)))
     height, width = matte.shape
     u, v = np.meshgrid(np.arange(step / 2, width, step), np.arange(step / 2, height, step))
     pixels = np.stack([u.ravel(), v.ravel()], axis=1)
@@ -89,7 +90,7 @@ def starting_points(
     points = (camera - viewmat[:3, 3]) @ viewmat[:3, :3]
     colors = torch.as_tensor(np.array(data.frames[frame])[cells[:, 1], cells[:, 0]]).float() / 255
     spacing = torch.as_tensor(step * depth / float(K[0, 0]), dtype=torch.float32)
-    mouth = _mouth_interior(np.asarray(data.neutral68, dtype=np.float32), generator)
+    mouth = _mouth_interior(np.asarray(data.neutral68, dtype=np.float32), inside_mouth, generator)
     mouth_spacing = torch.full((len(mouth),), float(spacing.mean()))
     return (
         torch.cat([points, mouth]),
@@ -137,14 +138,14 @@ def _eroded(mask: NDArray) -> NDArray:
     return inner
 
 
-def _mouth_interior(neutral68: NDArray[np.float32], generator: torch.Generator) -> Tensor:
-    """Points [n,3] behind the lips: two rows of teeth bend with the lips, the rest is the dark behind."""
+def _mouth_interior(neutral68: NDArray[np.float32], count: int, generator: torch.Generator) -> Tensor:
+    """Points [count,3] behind the lips: two rows of teeth bend with the lips, the rest is the dark behind."""
     lips = torch.as_tensor(neutral68[60:68])
     left, right = lips[:, 0].min(), lips[:, 0].max()
     centre, front = lips[:, 1].mean(), lips[:, 2].max()
-    across = torch.rand(_MOUTH_POINTS, generator=generator) * 2 - 1
-    up = torch.rand(_MOUTH_POINTS, generator=generator) * 2 - 1
-    back = torch.rand(_MOUTH_POINTS, generator=generator)
+    across = torch.rand(count, generator=generator) * 2 - 1
+    up = torch.rand(count, generator=generator) * 2 - 1
+    back = torch.rand(count, generator=generator)
     half = (right - left) / 2
     bend = across**2 * (front - lips[:, 2].min())
     return torch.stack(

@@ -46,8 +46,8 @@ class PortraitTraining:
     """Part of the steps spent on mouth crops."""
     mix_eyes: float = 0.15
     """Part of the steps spent on eye and brow crops."""
-    mix_head: float = 0.15
-    """Part of the steps spent on the whole head, which alone sees outline and hair as they are."""
+    mix_head: float = 0.07
+    """Part of the steps spent on the whole head; the rest sees patches anywhere on it."""
     lip_weight: float = 2.0
     """Extra weight of pixels inside the mouth box in crops that show more than the mouth."""
     dssim_weight: float = 0.2

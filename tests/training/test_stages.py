@@ -1,0 +1,230 @@
+import dataclasses
+import signal
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+
+from synctalk.errors import TrainingError
+from synctalk.portrait.canonical import CanonicalGaussians
+from synctalk.portrait.settings import PortraitSettings
+from synctalk.training.fitting import Fit, most_varied
+from synctalk.training.fitting_crops import Crops, attention_windows
+from synctalk.training.fitting_density import double, keep_and_split
+from synctalk.training.fitting_guard import LossWatch
+from synctalk.training.perceptual import PerceptualLoss
+from synctalk.training.stages import PortraitTraining, train_portrait
+
+SIZE, FRAMES = 64, 40
+FOCAL, DEPTH = 120.0, 6.0
+SHORT = PortraitTraining(
+    canonical_steps=20,
+    deform_steps=40,
+    max_gaussians=500,
+    densify_every=10,
+    validate_every=30,
+    validation_frames=2,
+)
+
+
+@dataclass
+class Puppet:
+    """A flat face whose mouth opens with the first audio feature: the smallest `PortraitDataset`."""
+
+    frames: np.ndarray
+    mattes: np.ndarray
+    viewmats: np.ndarray
+    K: np.ndarray
+    lips: np.ndarray
+    expressions: np.ndarray
+    landmarks68: np.ndarray
+    silence: np.ndarray
+    train: np.ndarray
+    validation: np.ndarray
+    weights: np.ndarray
+    stretches: np.ndarray
+    neutral68: np.ndarray
+    init_points: np.ndarray
+
+
+@pytest.fixture(scope="module")
+def puppet() -> Puppet:
+    y, x = np.mgrid[:SIZE, :SIZE]
+    head = ((x - 32) / 20) ** 2 + ((y - 32) / 26) ** 2 < 1
+    opening = 1.5 + 3.5 * np.sin(np.arange(FRAMES) * 0.9) ** 2
+    frames = np.full((FRAMES, SIZE, SIZE, 3), 90, np.uint8)
+    for frame, gap in zip(frames, opening, strict=True):
+        frame[head] = [200, 150, 130]
+        frame[(np.abs(x - 32) < 8) & (np.abs(y - 44) < gap)] = [60, 20, 20]
+    points = np.zeros((68, 2), np.float32)
+    points[:17] = np.stack([np.linspace(13, 51, 17), 40 + 15 * np.sin(np.linspace(0, np.pi, 17))], 1)
+    points[17:27] = np.stack([np.linspace(20, 44, 10), np.full(10, 22)], 1)
+    points[27:36] = [32, 36]
+    points[36:48] = np.stack([np.linspace(20, 44, 12), np.full(12, 27)], 1)
+    points[36], points[45] = [20, 27], [44, 27]
+    turn = np.linspace(0, 2 * np.pi, 20)
+    points[48:] = np.stack([32 + 8 * np.cos(turn), 44 - 3 * np.sin(turn)], 1)
+    flat = (points - SIZE / 2) / FOCAL * DEPTH
+    neutral = np.stack([flat[:, 0], -flat[:, 1], np.zeros(68)], 1).astype(np.float32)
+    viewmat = np.diag([1.0, -1.0, -1.0, 1.0]).astype(np.float32)
+    viewmat[2, 3] = DEPTH
+    lips = np.zeros((FRAMES, 512), np.float32)
+    lips[:, :8] = (opening[:, None] - 3) / 2
+    mattes = np.stack([head, head, np.ones_like(head)]).astype(np.uint8) * 255
+    return Puppet(
+        frames=frames,
+        mattes=np.repeat(mattes[None], FRAMES, 0),
+        viewmats=np.repeat(viewmat[None], FRAMES, 0),
+        K=np.array([[FOCAL, 0, SIZE / 2], [0, FOCAL, SIZE / 2], [0, 0, 1]], np.float32),
+        lips=lips,
+        expressions=np.zeros((FRAMES, 52), np.float32),
+        landmarks68=np.repeat(points[None], FRAMES, 0),
+        silence=np.zeros(FRAMES, bool),
+        train=np.arange(4, 32),
+        validation=np.arange(32, 40),
+        weights=np.ones(FRAMES, np.float32),
+        stretches=np.array([[0, FRAMES]]),
+        neutral68=neutral,
+        init_points=neutral,
+    )
+
+
+def test_training_learns_the_head_and_the_mouth_that_opens(puppet, tmp_path):
+    longer = dataclasses.replace(SHORT, canonical_steps=40, deform_steps=110, lr_networks=3e-3)
+    seen: list[dict] = []
+    model = train_portrait(puppet, longer, tmp_path, report=seen.append)
+    looks = [values for values in seen if "psnr_head" in values]
+    assert looks[-1]["psnr_head"] > looks[0]["psnr_head"] + 3
+    assert looks[-1]["psnr_head"] > 25
+    assert len(model.canonical) <= longer.max_gaussians
+    assert model.condition_samples.std(0)[:32].max() > 0
+
+
+def test_a_stopped_run_goes_on_exactly_where_it_stopped(puppet, tmp_path):
+    whole = train_portrait(puppet, SHORT, tmp_path / "whole")
+
+    def stop(values: dict) -> None:
+        if values["step"] >= 30:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train_portrait(puppet, SHORT, tmp_path / "parts", report=stop)
+    resumed = train_portrait(puppet, SHORT, tmp_path / "parts")
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+def test_a_loss_that_is_not_a_number_brings_back_the_last_good_state(puppet, tmp_path, monkeypatch):
+    original, calls = Fit._loss, []
+
+    def sometimes_nan(self, *arguments):
+        loss, values = original(self, *arguments)
+        calls.append(1)
+        return (loss * float("nan"), values) if len(calls) == 33 else (loss, values)
+
+    monkeypatch.setattr(Fit, "_loss", sometimes_nan)
+    model = train_portrait(puppet, SHORT, tmp_path)
+    assert len(calls) > SHORT.steps
+    assert all(torch.isfinite(value).all() for value in model.state_dict().values())
+
+
+def test_training_gives_up_with_a_reason_when_it_diverges_again_and_again(puppet, tmp_path, monkeypatch):
+    original = Fit._loss
+    monkeypatch.setattr(Fit, "_loss", lambda self, *a: (original(self, *a)[0] * float("nan"), {}))
+    with pytest.raises(TrainingError, match="diverged"):
+        train_portrait(puppet, SHORT, tmp_path)
+
+
+def test_the_perceptual_weight_is_reported_and_higher_in_the_second_stage(puppet):
+    from synctalk.face_sync.attention import FacialAwareAttention, TemporalAudioAttention
+    from synctalk.training.stages import portrait_settings
+
+    fit = Fit(puppet, SHORT, portrait_settings(SHORT), TemporalAudioAttention, FacialAwareAttention)
+    weights: dict[int, float] = {}
+    while fit.step < SHORT.steps:
+        values = fit.advance()
+        assert values is not None
+        if "perceptual_weight" in values:
+            weights[values["stage"]] = values["perceptual_weight"]
+    assert weights[2] > weights[1] > 0
+
+
+def test_a_video_without_a_head_is_refused(puppet, tmp_path):
+    headless = dataclasses.replace(puppet, mattes=np.zeros_like(puppet.mattes))
+    with pytest.raises(TrainingError, match="no head"):
+        train_portrait(headless, SHORT, tmp_path)
+
+
+def test_a_damaged_checkpoint_is_named(puppet, tmp_path):
+    (tmp_path / "portrait_checkpoint.pt").write_bytes(b"nothing")
+    with pytest.raises(TrainingError, match=r"portrait_checkpoint\.pt"):
+        train_portrait(puppet, SHORT, tmp_path)
+
+
+def test_attention_windows_end_with_their_stretch():
+    windows = attention_windows(12, np.array([[0, 5], [5, 12]]))
+    assert windows[4].tolist() == [0, 1, 2, 3, 4, -1, -1, -1]
+    assert windows[5].tolist() == [-1, -1, -1, -1, 5, 6, 7, 8]
+
+
+def test_crops_of_one_kind_have_one_size_and_stay_inside_the_frame(puppet):
+    crops = Crops(puppet)
+    for kind in ("mouth", "eyes", "patch"):
+        for draws in (torch.zeros(2), torch.tensor([0.99, 0.99])):
+            sample = crops.sample(3, kind, draws)
+            assert sample.target.shape[:2] == sample.matte.shape == (sample.box.height, sample.box.width)
+            assert sample.box.x0 >= 0 and sample.box.y1 <= SIZE
+            assert sample.camera[0, 2] == puppet.K[0, 2] - sample.box.x0
+
+
+def canonical(count: int) -> tuple[CanonicalGaussians, torch.optim.Optimizer]:
+    gaussians = CanonicalGaussians(count, PortraitSettings(upper=(0,), lower=(1,), predicted="none"))
+    with torch.no_grad():
+        gaussians.means.normal_()
+    optimizer = torch.optim.Adam([{"params": [value]} for value in gaussians.parameters()], lr=0.01)
+    gaussians.means.sum().backward()
+    optimizer.step()
+    return gaussians, optimizer
+
+
+def test_doubling_keeps_the_centre_of_each_split_gaussian_and_the_optimizer_in_step():
+    gaussians, optimizer = canonical(6)
+    centre = gaussians.means[2].detach().clone()
+    keep, chosen = torch.tensor([0, 2, 3]), torch.tensor([2])
+    double(gaussians, optimizer, keep, chosen, torch.Generator().manual_seed(0))
+    assert len(gaussians) == 4
+    torch.testing.assert_close((gaussians.means[1] + gaussians.means[3]) / 2, centre)
+    state = optimizer.state[gaussians.means]
+    assert state["exp_avg"].shape == (4, 3) and (state["exp_avg"][3] == 0).all()
+    gaussians.means.sum().backward()
+    optimizer.step()
+
+
+def test_pruning_and_splitting_never_pass_the_bound():
+    opacity = torch.tensor([0.9, 0.001, 0.9, 0.9, 0.9, 0.9])
+    pull = torch.tensor([1.0, 9.0, 5.0, 0.0, 2.0, 3.0])
+    keep, chosen = keep_and_split(opacity, torch.full((6, 3), 0.1), pull, 6, 0.02, 0.25)
+    assert keep.tolist() == [0, 2, 3, 4, 5]
+    assert chosen.tolist() == [2]
+
+
+def test_loss_watch_waits_until_a_loss_has_settled():
+    watch = LossWatch(3.0)
+    assert all(watch.healthy("head", loss) for loss in [9.0, *[1.0] * 200])
+    assert not all(watch.healthy("head", 50.0) for _ in range(20))
+    assert not watch.healthy("mouth", float("nan"))
+
+
+def test_perceptual_distance_is_zero_for_itself_and_grows_with_blur():
+    network = PerceptualLoss()
+    picture = torch.rand(32, 32, 3, generator=torch.Generator().manual_seed(0))
+    features = network.features(picture)
+    soft = torch.nn.functional.avg_pool2d(picture.permute(2, 0, 1), 3, 1, 1).permute(1, 2, 0)
+    mixed = (picture + soft) / 2
+    assert network(picture, features) < 1e-6 < network(mixed, features) < network(soft, features)
+
+
+def test_most_varied_takes_the_extremes():
+    conditions = torch.tensor([[0.0], [0.1], [0.2], [5.0], [-5.0]])
+    assert set(most_varied(conditions, 2)[:, 0].tolist()) == {5.0, -5.0}
