@@ -18,7 +18,7 @@ _DETECTOR, _SYNCNET = "sfd_face.pth", "syncnet_v2.model"
 
 @dataclass(frozen=True)
 class LipSyncError:
-    """lse_c: confidence, higher is better; lse_d: distance, lower is better; offset_frames as SyncNet gives it."""
+    """lse_c: confidence, higher is better; lse_d: distance, lower is better; offset_frames: SyncNet's own."""
 
     lse_c: float
     lse_d: float
