@@ -23,6 +23,7 @@ from synctalk.portrait.model import load_portrait
 from synctalk.portrait.renderer import PortraitRenderer
 from synctalk.speech.audio import load_audio
 from synctalk.torso.restorer import TorsoRestorer
+from synctalk.training.codebook import CodebookTraining, train_codebook
 from synctalk.training.dataset import Dataset
 from synctalk.training.fitting_crops import PortraitDataset
 from synctalk.training.live import LiveLine, read_history
@@ -50,6 +51,8 @@ class TrainSettings:
     """The two stages."""
     torso: TorsoTraining = field(default_factory=lambda: TorsoTraining(minutes=15.0))
     """Fine-tuning of the torso restorer."""
+    codebook: CodebookTraining = field(default_factory=lambda: CodebookTraining(minutes=1.5))
+    """Fine-tuning of the expression codebook's decoder."""
     sheet_frames: int = 6
     """Held-out frames shown in the report."""
     evaluated_frames: int = 250
@@ -70,6 +73,7 @@ class TrainSettings:
                 preprocess=fast(),
                 portrait=PortraitTraining.fast(),
                 torso=TorsoTraining(minutes=1.5),
+                codebook=CodebookTraining(minutes=0.5),
                 evaluated_frames=100,
             )
         raise TrainingError(f"There is no profile '{profile}'; choose {' or '.join(PROFILES)}.")
@@ -110,6 +114,7 @@ def train_avatar(
         report(f"{len(dataset.train)} frames to train on, {len(dataset.validation)} held out")
         _train_portrait_part(dataset, work, settings.portrait, report)
         _train_torso_part(dataset, work, settings.torso, report)
+        _train_codebook_part(dataset, work, settings.codebook, report)
         write_files(dataset, work, out)
         report("avatar files written")
         evaluation = evaluate_held_out(dataset, out, settings)
@@ -187,14 +192,30 @@ def _train_torso_part(
     if path.is_file():
         return
     partial = work / "torso.part.safetensors"
-    train_torso(cast(TorsoFootage, dataset), partial, start=shared_torso(), settings=training)
+    train_torso(
+        cast(TorsoFootage, dataset), partial, start=shared_model("torso.safetensors"), settings=training
+    )
     partial.replace(path)
     report("torso restorer trained")
 
 
-def shared_torso() -> Path | None:
-    """The restorer that ships with the library, to start from; None where there is none."""
-    path = assets_folder() / "models" / "torso.safetensors"
+def _train_codebook_part(
+    dataset: Dataset, work: Path, training: CodebookTraining, report: Callable[[str], None]
+) -> None:
+    """The shared expression codebook with a decoder of this person's own; done once."""
+    path = work / "expression.safetensors"
+    if path.is_file():
+        return
+    partial = work / "expression.part.safetensors"
+    own = dataset.expressions[: dataset.kept]
+    train_codebook([own], partial, start=shared_model("expression_codebook.safetensors"), settings=training)
+    partial.replace(path)
+    report("expression codebook trained")
+
+
+def shared_model(name: str) -> Path | None:
+    """A model that ships with the library, to start from; None where there is none."""
+    path = assets_folder() / "models" / name
     return path if path.is_file() else None
 
 

@@ -13,6 +13,7 @@ from synctalk.avatar import Avatar
 from synctalk.cli import main
 from synctalk.consent import Consent
 from synctalk.errors import AvatarError, TrainingError
+from synctalk.training.codebook import CodebookTraining
 from synctalk.training.dataset import Dataset
 from synctalk.training.framing import cut_out
 from synctalk.training.preprocess import PreprocessSettings, preprocess
@@ -33,6 +34,7 @@ TINY = TrainSettings(
         canonical_steps=60, deform_steps=90, max_gaussians=3000, validate_every=50, densify_every=50
     ),
     torso=TorsoTraining(minutes=0.05, steps=3),
+    codebook=CodebookTraining(steps=3),
     sheet_frames=2,
 )
 
