@@ -24,7 +24,7 @@ from synctalk.errors import AudioError, SpeechError
 from synctalk.logs import get_logger
 from synctalk.speech.audio import load_soundtrack
 from synctalk.speech.kokoro_files import cache_folder
-from synctalk.speech.words import Word
+from synctalk.speech.words import EngineUnavailable, Word
 
 _TICKS_PER_S = 10_000_000
 _CACHE_FILES = 2000
@@ -32,8 +32,8 @@ _CACHE_VERSION = 1
 log = get_logger(__name__)
 
 
-class EdgeUnavailable(SpeechError):
-    """The service cannot be used now (no network, refused, hung, broke off); another engine may serve."""
+class EdgeUnavailable(EngineUnavailable):
+    """The service cannot be used now: no network, refused, hung, broke off."""
 
 
 @dataclass(frozen=True)

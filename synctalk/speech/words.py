@@ -1,6 +1,12 @@
-"""Timed words and phones, as every speech engine gives them."""
+"""What every speech engine shares: timed words and phones, and the error of being unavailable."""
 
 from dataclasses import dataclass
+
+from synctalk.errors import SpeechError
+
+
+class EngineUnavailable(SpeechError):
+    """An engine cannot be used here or now; another one may serve."""
 
 
 @dataclass(frozen=True)

@@ -138,7 +138,7 @@ def test_when_the_service_fails_the_offline_voice_speaks_and_says_so(server, kok
     assert speech.engine == "kokoro"
     assert speech.voice == "bm_george"
     assert "403" in speech.notes[0]
-    assert "bm_george speaks instead" in speech.notes[0]
+    assert "George, British (offline) speaks instead" in speech.notes[0]
 
 
 def test_when_the_service_fails_midway_only_the_rest_is_spoken_offline(server, kokoro, monkeypatch):

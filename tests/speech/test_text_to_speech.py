@@ -7,7 +7,7 @@ from synctalk.errors import SpeechError
 from synctalk.speech import text_to_speech
 from synctalk.speech.text_to_speech import Speech, synthesize, synthesize_sentences, voices
 from synctalk.speech.voice_list import describe, stand_in
-from synctalk.speech.words import Word
+from synctalk.speech.words import EngineUnavailable, Word
 
 
 class _Talker:
@@ -113,6 +113,30 @@ def test_another_latin_language_is_read_offline_with_a_warning(engines):
     speech = synthesize("Das ist nicht der Hund und ich bin hier", "am_michael", engine="kokoro")
     assert speech.engine == "kokoro"
     assert "looks like German" in speech.notes[0]
+
+
+def _broken_engine(message: str):
+    class Broken:
+        def stream(self, text, voice, speed):
+            raise EngineUnavailable(message)
+            yield
+
+    return Broken()
+
+
+def test_without_the_offline_model_the_online_voice_speaks_and_says_so(engines):
+    engines["kokoro"] = _broken_engine("No model here.")
+    speech = synthesize("Hello.", "bm_george")
+    assert (speech.engine, speech.voice) == ("edge", "en-GB-RyanNeural")
+    assert speech.notes == ["No model here. The voice Ryan, British (online) speaks instead."]
+    with pytest.raises(SpeechError, match="No model here"):
+        synthesize("Hello.", "bm_george", engine="kokoro")
+
+
+def test_when_both_engines_fail_both_reasons_are_told(engines):
+    engines["kokoro"], engines["edge"] = _broken_engine("No model here."), _broken_engine("No network.")
+    with pytest.raises(SpeechError, match=r"No network. The stand-in fails too: No model here."):
+        synthesize("Hello.", "en-US-AriaNeural")
 
 
 def test_every_voice_on_offer_is_described_and_has_an_offline_stand_in():
