@@ -53,7 +53,7 @@ def make_tiny_avatar(folder: Path, name: str = "tiny", portrait_seed: int = 0) -
             "torso_px": torch.zeros(FRAMES, 2),
         },
     )
-    _portrait(torch.from_numpy(truth["neutral68_head"]).float(), portrait_seed).save(
+    _portrait(truth["neutral68_head"], truth["bs52"], portrait_seed).save(
         folder / "portrait.safetensors"
     )
     K = truth["K"] * scale
@@ -84,7 +84,8 @@ def make_tiny_avatar(folder: Path, name: str = "tiny", portrait_seed: int = 0) -
     return folder
 
 
-def _portrait(neutral68: torch.Tensor, seed: int) -> PortraitModel:
+def _portrait(neutral: np.ndarray, blendshapes: np.ndarray, seed: int) -> PortraitModel:
+    neutral68 = torch.from_numpy(neutral).float()
     torch.manual_seed(seed)
     settings = PortraitSettings(upper=CORE_SEVEN + EYE_LOOK, lower=SMILE, plane_levels=(8,), plane_features=4)
     nose = float(neutral68[30, 1])
@@ -107,8 +108,11 @@ def _portrait(neutral68: torch.Tensor, seed: int) -> PortraitModel:
             torch.tensor([0.75, 0.55, 0.48]) + 0.08 * torch.randn(GAUSSIANS, 3)
         )
         for regressor in model.deformation.regressors.values():
-            regressor.weight.normal_(0, 0.05)
-        model.condition_samples.normal_(0, 1)
+            regressor.weight.normal_(0, 0.15)
+        drivers = torch.from_numpy(blendshapes[:, list(settings.lower + settings.upper)]).float()
+        model.expression_mean.copy_(drivers.mean(0))
+        model.expression_std.copy_(drivers.std(0).clamp_min(0.02))
+        model.condition_samples.normal_(0, 2)
         model.closed_mouth.normal_(0, 1)
     return model.eval()
 

@@ -4,7 +4,7 @@ Each piece holds the same moments twice: the soundtrack as the user gave it (the
 and mono at 16 kHz for the networks.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -48,13 +48,17 @@ class Piece:
 
 
 def from_text(text: str, voice: str | None = None, engine: str = "auto") -> Iterator[Piece]:
-    """Speak a text, sentence by sentence, each as soon as it is ready.
+    """Speak a text, sentence by sentence, each as soon as it is ready; the checks are done at once.
 
     Raises:
         SpeechError: the text cannot be spoken, or there is no such voice.
     """
+    return _pieces(synthesize_sentences(text, voice or DEFAULT_VOICE, engine))
+
+
+def _pieces(speeches: Iterable[Speech]) -> Iterator[Piece]:
     start = 0
-    for speech in synthesize_sentences(text, voice or DEFAULT_VOICE, engine):
+    for speech in speeches:
         piece = whole_frames(speech)
         at = start / FPS
         words = [replace(w, start_s=w.start_s + at, end_s=w.end_s + at) for w in speech.words]
