@@ -1,135 +1,158 @@
-// Blending of one 32 px tile, and its gradient. A tile is kept as blocks of 4 x R pixels, one vector each
-// (4x4, 4x2 or 4x1); per block the scratch holds T (negative once the pixel is finished) and D more vectors.
-// The loop over Gaussians touches only blocks inside a Gaussian's box that have unfinished pixels, and has no
-// branch per pixel.
+// Blending of one 32 px tile, and its gradient. A tile is 64 blocks of 4x4 pixels; per block the scratch holds
+// 16 transmittances (negative once the pixel is finished) and 16 of every other quantity. For each Gaussian one
+// 64-bit mask says which blocks it can reach and still have unfinished pixels; only those are touched, and
+// within them nothing branches.
 
 namespace {
 
-constexpr int kCols = 4, kRows = W / kCols;                       // pixels of a block
-constexpr int kBlockCols = kTile / kCols, kBlockRows = kTile / kRows;  // blocks of a tile
+constexpr int kBlockSide = 4, kBlock = kBlockSide * kBlockSide;  // px
+constexpr int kBlocksAcross = kTile / kBlockSide, kBlocks = kBlocksAcross * kBlocksAcross;
+constexpr int kBatch = 32;  // Gaussians between two looks for finished blocks
+constexpr int kParts = kBlock / W;  // vectors per block
 constexpr float kAlphaMax = 0.999f, kStop = 1e-4f;
 constexpr float kLog2AlphaMin = -kLog2Of255;
+static_assert(kBlocks == 64, "the blocks of a tile are one 64-bit mask");
 
-struct LaneOffsets {
-    alignas(64) float x[W], y[W];
-    LaneOffsets() {
-        for (int i = 0; i < W; ++i) x[i] = float(i % kCols), y[i] = float(i / kCols);
+struct Offsets {  // px
+    alignas(64) float pixel_x[kBlock], pixel_y[kBlock];    // of a pixel from its block's centre
+    alignas(64) float centre_x[kBlocks], centre_y[kBlocks];  // of a block's centre from the tile's corner
+    Offsets() {
+        for (int i = 0; i < kBlock; ++i)
+            pixel_x[i] = float(i % kBlockSide) - 1.5f, pixel_y[i] = float(i / kBlockSide) - 1.5f;
+        for (int i = 0; i < kBlocks; ++i)
+            centre_x[i] = float(i % kBlocksAcross * kBlockSide + 2), centre_y[i] = float(i / kBlocksAcross * kBlockSide + 2);
     }
 };
 
-// A Gaussian as seen from a tile: u and w at block (row, col) are  u0 + row * u_row + col * u_col  and
-// w0 + row * w_row.
+// A Gaussian as seen from a tile: u = pixel_u + centre_u[block], and w likewise.
 struct View {
-    F u0, w0;
-    float u_col, u_row, w_row;
-    int row_begin, row_end;
-    unsigned cols;  // bit per block column
+    F pixel_u[kParts], pixel_w[kParts];
+    alignas(64) float centre_u[kBlocks], centre_w[kBlocks];
+    uint64_t reach;  // blocks that may hold a pixel above alpha 1/255
 };
 
-inline View view_of(const Record& r, const TileForward& t, F lane_x, F lane_y) {
-    const float dx = (t.left + 0.5f) - r.mean_x, dy = (t.top + 0.5f) - r.mean_y;
-    View v;
-    v.u0 = fma(set1(r.l11), lane_x + set1(dx), set1(r.l21) * (lane_y + set1(dy)));
-    v.w0 = set1(r.l22) * (lane_y + set1(dy));
-    v.u_col = r.l11 * kCols, v.u_row = r.l21 * kRows, v.w_row = r.l22 * kRows;
-    const int x0 = r.x0 > t.left ? (r.x0 - t.left) / kCols : 0;
-    const int x1 = r.x1 < t.left + kTile ? (r.x1 - t.left) / kCols : kBlockCols - 1;
-    v.cols = (0xFFu << x0) & (0xFFu >> (kBlockCols - 1 - x1));
-    v.row_begin = r.y0 > t.top ? (r.y0 - t.top) / kRows : 0;
-    v.row_end = (r.y1 < t.top + kTile ? (r.y1 - t.top) / kRows : kBlockRows - 1) + 1;
-    return v;
+inline void look(const Record& r, const TileForward& t, const Offsets& o, View& v) {
+    const F l11 = set1(r.l11), l21 = set1(r.l21), l22 = set1(r.l22);
+    for (int p = 0; p < kParts; ++p) {
+        const F y = load(o.pixel_y + p * W);
+        v.pixel_u[p] = fma(l11, load(o.pixel_x + p * W), l21 * y);
+        v.pixel_w[p] = l22 * y;
+    }
+    const F dx = set1(t.left - r.mean_x), dy = set1(t.top - r.mean_y), reach2 = set1(r.reach2);
+    v.reach = 0;
+    for (int i = 0; i < kBlocks; i += W) {
+        const F y = load(o.centre_y + i) + dy;
+        const F u = fma(l11, load(o.centre_x + i) + dx, l21 * y), w = l22 * y;
+        store(v.centre_u + i, u);
+        store(v.centre_w + i, w);
+        v.reach |= uint64_t(bits(fma(u, u, w * w) <= reach2)) << i;
+    }
 }
-static_assert(kBlockCols == 8, "a row of blocks is one byte of flags");
 
-// T = 1 inside the image and -1 outside; returns the number of live blocks and their flags.
-inline int start_transmittance(const TileForward& t, float* scratch, int stride, uint8_t* live) {
+inline float* pixel_at(float* scratch, int stride, int x, int y) {
+    return scratch + (y / kBlockSide * kBlocksAcross + x / kBlockSide) * stride + y % kBlockSide * kBlockSide +
+           x % kBlockSide;
+}
+
+// T = 1 inside the image and -1 outside; returns the blocks that have pixels inside.
+inline uint64_t start_transmittance(const TileForward& t, float* scratch, int stride) {
     const int inside_w = t.width - t.left, inside_h = t.height - t.top;
-    int blocks = 0;
-    for (int row = 0; row < kBlockRows; ++row) {
-        live[row] = 0;
-        for (int col = 0; col < kBlockCols; ++col) {
-            float* block = scratch + (row * kBlockCols + col) * stride;
-            for (int i = 0; i < W; ++i) {
-                const bool inside = col * kCols + i % kCols < inside_w && row * kRows + i / kCols < inside_h;
-                block[i] = inside ? 1.0f : -1.0f;
-            }
-            if (col * kCols < inside_w && row * kRows < inside_h) live[row] |= 1u << col, ++blocks;
-        }
+    uint64_t live = 0;
+    for (int block = 0; block < kBlocks; ++block) {
+        const int x = block % kBlocksAcross * kBlockSide, y = block / kBlocksAcross * kBlockSide;
+        float* T = scratch + block * stride;
+        for (int i = 0; i < kBlock; ++i)
+            T[i] = x + i % kBlockSide < inside_w && y + i / kBlockSide < inside_h ? 1.0f : -1.0f;
+        if (x < inside_w && y < inside_h) live |= uint64_t(1) << block;
     }
-    return blocks;
+    return live;
 }
 
-template <int D>  // 0: as many as the tile says
-void blend_tile(const TileForward& t) {
-    static const LaneOffsets lanes;
-    const int channels = D ? D : t.channels;
-    const int stride = (1 + channels) * W;
-    uint8_t live[kBlockRows];
-    int live_blocks = start_transmittance(t, t.scratch, stride, live);
-    const F zero = set1(0.0f);
-    for (int block = 0; block < kBlockRows * kBlockCols; ++block)
-        for (int k = 0; k < channels; ++k) store(t.scratch + block * stride + (1 + k) * W, zero);
+// Which of the blocks in `todo` have no unfinished pixel.
+inline uint64_t finished_blocks(uint64_t todo, const float* scratch, int stride) {
+    uint64_t finished = 0;
+    for (; todo; todo &= todo - 1) {
+        const int at = __builtin_ctzll(todo);
+        bool all = true;
+        for (int p = 0; p < kParts; ++p) all &= all_negative(load(scratch + at * stride + p * W));
+        finished |= uint64_t(all) << at;
+    }
+    return finished;
+}
 
-    const F lane_x = load(lanes.x), lane_y = load(lanes.y);
+// Adds one Gaussian to the blocks in `todo`. D = 0: as many channels as given.
+template <int D>
+inline void add(const Record& r, const View& v, const float* color, int channels, uint64_t todo, float* scratch) {
+    const int stride = (1 + channels) * kBlock;
     const F cut = set1(kLog2AlphaMin), alpha_max = set1(kAlphaMax), stop = set1(kStop);
-    for (int64_t e = 0; e < t.count && live_blocks; ++e) {
-        const uint32_t id = t.entries[e];
-        if (e + 4 < t.count) __builtin_prefetch(&t.records[t.entries[e + 4]]);
-        const Record& r = t.records[id];
-        const float* color = D && D <= 4 ? r.color : t.colors + int64_t(id) * channels;
-        const View v = view_of(r, t, lane_x, lane_y);
-        const F log2_opacity = set1(r.log2_opacity), u_col = set1(v.u_col);
-        F c[D ? D : 1];
-        for (int k = 0; k < D; ++k) c[k] = set1(color[k]);
-        for (int row = v.row_begin; row < v.row_end; ++row) {
-            unsigned todo = live[row] & v.cols;
-            if (!todo) continue;
-            const F u_start = v.u0 + set1(row * v.u_row), w = v.w0 + set1(row * v.w_row);
-            const F top = fnma(w, w, log2_opacity);
-            do {
-                const int col = __builtin_ctz(todo);
-                todo &= todo - 1;
-                float* block = t.scratch + (row * kBlockCols + col) * stride;
-                const F u = fma(u_col, set1(float(col)), u_start);
-                const F q = fnma(u, u, top);
-                const M seen = q >= cut;
-                const F T = load(block);
-                F weight = min(exp2(q), alpha_max) * T;
-                const F after = T - weight;
-                const M taken = seen & (after > stop);
-                const M finished = andnot(taken, seen);
-                weight = keep(taken, weight);
-                F next = T - weight;
-                if (any(finished)) {
-                    next = make_negative(finished, next);
-                    if (all_negative(next)) live[row] &= ~(1u << col), --live_blocks;
-                }
-                store(block, next);
-                if (D) {
-                    for (int k = 0; k < D; ++k)
-                        store(block + (1 + k) * W, fma(weight, c[k], load(block + (1 + k) * W)));
-                } else {
-                    for (int k = 0; k < channels; ++k)
-                        store(block + (1 + k) * W, fma(weight, set1(color[k]), load(block + (1 + k) * W)));
-                }
-            } while (todo);
+    const F log2_opacity = set1(r.log2_opacity);
+    F c[D ? D : 1];
+    for (int k = 0; k < D; ++k) c[k] = set1(color[k]);
+    for (; todo; todo &= todo - 1) {
+        const int at = __builtin_ctzll(todo);
+        float* block = scratch + at * stride;
+        const F centre_u = set1(v.centre_u[at]), centre_w = set1(v.centre_w[at]);
+        for (int p = 0; p < kParts; ++p, block += W) {
+            const F u = v.pixel_u[p] + centre_u, w = v.pixel_w[p] + centre_w;
+            const F q = fnma(u, u, fnma(w, w, log2_opacity));
+            const M seen = q >= cut;
+            const F T = load(block);
+            F weight = min(exp2(q), alpha_max) * T;
+            const M taken = seen & (T - weight > stop);
+            weight = keep(taken, weight);
+            store(block, make_negative(andnot(taken, seen), T - weight));
+            for (int k = 0; k < channels; ++k) {
+                float* total = block + (1 + k) * kBlock;
+                store(total, fma(weight, D ? c[D ? k : 0] : set1(color[k]), load(total)));
+            }
         }
     }
+}
 
+inline const float* color_of(const TileForward& t, uint32_t id, bool in_record) {
+    return in_record ? t.records[id].color : t.colors + int64_t(id) * t.channels;
+}
+
+template <int D>
+inline void write_tile(const TileForward& t, int stride) {
+    const int channels = D ? D : t.channels;
     const int right = t.width - t.left < kTile ? t.width - t.left : kTile;
     const int bottom = t.height - t.top < kTile ? t.height - t.top : kTile;
     for (int y = 0; y < bottom; ++y) {
         float* image = t.image + (int64_t(t.top + y) * t.width + t.left) * channels;
         float* alpha = t.alpha + int64_t(t.top + y) * t.width + t.left;
         for (int x = 0; x < right; ++x) {
-            const float* pixel =
-                t.scratch + (y / kRows * kBlockCols + x / kCols) * stride + y % kRows * kCols + x % kCols;
+            const float* pixel = pixel_at(t.scratch, stride, x, y);
             const float T = pixel[0] < 0 ? -pixel[0] : pixel[0];
             alpha[x] = 1.0f - T;
             for (int k = 0; k < channels; ++k)
-                image[x * channels + k] = pixel[(1 + k) * W] + (t.background ? T * t.background[k] : 0.0f);
+                image[x * channels + k] = pixel[(1 + k) * kBlock] + (t.background ? T * t.background[k] : 0.0f);
         }
     }
+}
+
+template <int D>
+void blend_tile(const TileForward& t) {
+    static const Offsets offsets;
+    const int channels = D ? D : t.channels;
+    const int stride = (1 + channels) * kBlock;
+    uint64_t live = start_transmittance(t, t.scratch, stride);
+    for (int block = 0; block < kBlocks; ++block)
+        std::memset(t.scratch + block * stride + kBlock, 0, sizeof(float) * channels * kBlock);
+    View views[kBatch];
+    for (int64_t first = 0; first < t.count && live; first += kBatch) {
+        const int batch = t.count - first < kBatch ? int(t.count - first) : kBatch;
+        for (int i = 0; i < batch; ++i) look(t.records[t.entries[first + i]], t, offsets, views[i]);
+        uint64_t touched = 0;
+        for (int i = 0; i < batch; ++i) {
+            const uint32_t id = t.entries[first + i];
+            const uint64_t todo = views[i].reach & live;
+            add<D>(t.records[id], views[i], color_of(t, id, D != 0), channels, todo, t.scratch);
+            touched |= todo;
+        }
+        live &= ~finished_blocks(touched, t.scratch, stride);
+    }
+    write_tile<D>(t, stride);
 }
 
 void blend(const TileForward& t) {
@@ -140,119 +163,110 @@ void blend(const TileForward& t) {
     }
 }
 
-// Scratch per block: T, rest (what is still to come of dL/dC . C, seen from the front), dL/dC.
+// The way back also runs front to back: what lies behind a Gaussian is the whole less what came before. Per
+// block: T, rest (dL/dC . C of all that is still to come, and dL/dT of what is left), dL/dC.
 template <int D>
-void blend_tile_backward(const TileBackward& b) {
-    static const LaneOffsets lanes;
+inline void load_tile_gradients(const TileBackward& b, int stride) {
     const TileForward& t = b.tile;
     const int channels = D ? D : t.channels;
-    const int stride = (2 + channels) * W;
-    const int sums = channels + 6;
-    uint8_t live[kBlockRows];
-    int live_blocks = start_transmittance(t, t.scratch, stride, live);
-    const int right = t.width - t.left < kTile ? t.width - t.left : kTile;
-    const int bottom = t.height - t.top < kTile ? t.height - t.top : kTile;
     for (int y = 0; y < kTile; ++y) {
         for (int x = 0; x < kTile; ++x) {
-            float* pixel = t.scratch + (y / kRows * kBlockCols + x / kCols) * stride + y % kRows * kCols + x % kCols;
-            float rest = 0.0f;
-            if (y < bottom && x < right) {
-                const int64_t at = int64_t(t.top + y) * t.width + t.left + x;
-                for (int k = 0; k < channels; ++k) {
-                    pixel[(2 + k) * W] = b.grad_image[at * channels + k];
-                    rest += pixel[(2 + k) * W] * t.image[at * channels + k];
-                }
-                if (b.grad_alpha) rest -= (1.0f - t.alpha[at]) * b.grad_alpha[at];
-            } else {
-                for (int k = 0; k < channels; ++k) pixel[(2 + k) * W] = 0.0f;
+            float* pixel = pixel_at(t.scratch, stride, x, y);
+            const bool inside = t.left + x < t.width && t.top + y < t.height;
+            const int64_t at = int64_t(t.top + y) * t.width + t.left + x;
+            float rest = inside && b.grad_alpha ? (t.alpha[at] - 1.0f) * b.grad_alpha[at] : 0.0f;
+            for (int k = 0; k < channels; ++k) {
+                const float g = inside ? b.grad_image[at * channels + k] : 0.0f;
+                pixel[(2 + k) * kBlock] = g;
+                if (inside) rest += g * t.image[at * channels + k];
             }
-            pixel[W] = rest;
+            pixel[kBlock] = rest;
         }
     }
+}
 
+// Sums of one Gaussian over the blocks in `todo`, to out [channels + 6].
+template <int D>
+inline void add_backward(const Record& r, const View& v, const float* color, int channels, uint64_t todo,
+                         float* scratch, float* out) {
+    const int stride = (2 + channels) * kBlock;
     const F zero = set1(0.0f), one = set1(1.0f);
-    const F lane_x = load(lanes.x), lane_y = load(lanes.y);
     const F cut = set1(kLog2AlphaMin), alpha_max = set1(kAlphaMax), stop = set1(kStop);
-    for (int64_t e = 0; e < t.count; ++e) {
-        const uint32_t id = t.entries[e];
-        float* out = b.sums + int64_t(b.slots[e]) * sums;
-        if (!live_blocks) {
-            std::memset(out, 0, sizeof(float) * sums);
-            continue;
-        }
-        if (e + 4 < t.count) __builtin_prefetch(&t.records[t.entries[e + 4]]);
-        const Record& r = t.records[id];
-        const float* color = D && D <= 4 ? r.color : t.colors + int64_t(id) * channels;
-        const View v = view_of(r, t, lane_x, lane_y);
-        const F log2_opacity = set1(r.log2_opacity), u_col = set1(v.u_col);
-        F c[D ? D : 1], dc[D ? D : 1];
-        for (int k = 0; k < D; ++k) c[k] = set1(color[k]), dc[k] = zero;
-        if (!D) std::memset(out, 0, sizeof(float) * channels);
-        F s1 = zero, su = zero, sw = zero, suu = zero, suw = zero, sww = zero;
-        for (int row = v.row_begin; row < v.row_end; ++row) {
-            unsigned todo = live[row] & v.cols;
-            if (!todo) continue;
-            const F u_start = v.u0 + set1(row * v.u_row), w = v.w0 + set1(row * v.w_row);
-            const F top = fnma(w, w, log2_opacity);
-            F row_1 = zero, row_u = zero;
-            do {
-                const int col = __builtin_ctz(todo);
-                todo &= todo - 1;
-                float* block = t.scratch + (row * kBlockCols + col) * stride;
-                const F u = fma(u_col, set1(float(col)), u_start);
-                const F q = fnma(u, u, top);
-                const M seen = q >= cut;
-                const F T = load(block);
-                const F raw = exp2(q);
-                const F alpha = min(raw, alpha_max);
-                F weight = alpha * T;
-                const F after = T - weight;
-                const M taken = seen & (after > stop);
-                const M finished = andnot(taken, seen);
-                weight = keep(taken, weight);
-                F next = T - weight;
-                if (any(finished)) {
-                    next = make_negative(finished, next);
-                    if (all_negative(next)) live[row] &= ~(1u << col), --live_blocks;
-                }
-                store(block, next);
+    const F log2_opacity = set1(r.log2_opacity);
+    F c[D ? D : 1], dc[D ? D : 1];
+    for (int k = 0; k < D; ++k) c[k] = set1(color[k]), dc[k] = zero;
+    if (!D) std::memset(out, 0, sizeof(float) * channels);
+    F s1 = zero, su = zero, sw = zero, suu = zero, suw = zero, sww = zero;
+    for (; todo; todo &= todo - 1) {
+        const int at = __builtin_ctzll(todo);
+        float* block = scratch + at * stride;
+        const F centre_u = set1(v.centre_u[at]), centre_w = set1(v.centre_w[at]);
+        for (int p = 0; p < kParts; ++p, block += W) {
+            const F u = v.pixel_u[p] + centre_u, w = v.pixel_w[p] + centre_w;
+            const F q = fnma(u, u, fnma(w, w, log2_opacity));
+            const M seen = q >= cut;
+            const F T = load(block);
+            const F raw = exp2(q);
+            const F alpha = min(raw, alpha_max);
+            F weight = alpha * T;
+            const M taken = seen & (T - weight > stop);
+            weight = keep(taken, weight);
+            store(block, make_negative(andnot(taken, seen), T - weight));
 
-                F dot = zero;
-                if (D) {
-                    for (int k = 0; k < D; ++k) {
-                        const F g = load(block + (2 + k) * W);
-                        dot = k ? fma(c[k], g, dot) : c[k] * g;
-                        dc[k] = fma(weight, g, dc[k]);
-                    }
-                } else {
-                    for (int k = 0; k < channels; ++k) {
-                        const F g = load(block + (2 + k) * W);
-                        dot = fma(set1(color[k]), g, dot);
-                        out[k] += sum(weight * g);
-                    }
-                }
-                const F own = dot * weight;
-                const F rest = load(block + W) - own;
-                store(block + W, rest);
-                // dL/d(ln alpha); nothing passes where the opacity is clamped.
-                F g = fnma(rest * alpha, reciprocal(one - alpha), own);
-                g = keep(taken & (raw <= alpha_max), g);
-                row_1 += g;
-                const F gu = g * u;
-                row_u += gu;
-                suu = fma(gu, u, suu);
-            } while (todo);
-            s1 += row_1;
-            su += row_u;
-            suw = fma(row_u, w, suw);
-            const F row_w = row_1 * w;
-            sw += row_w;
-            sww = fma(row_w, w, sww);
+            F dot = zero;
+            for (int k = 0; k < channels; ++k) {
+                const F g = load(block + (2 + k) * kBlock);
+                dot = fma(D ? c[D ? k : 0] : set1(color[k]), g, dot);
+                if (D)
+                    dc[D ? k : 0] = fma(weight, g, dc[D ? k : 0]);
+                else
+                    out[k] += sum(weight * g);
+            }
+            const F own = dot * weight;
+            const F rest = load(block + kBlock) - own;
+            store(block + kBlock, rest);
+            // dL/d(ln alpha); nothing passes where the opacity is clamped.
+            F g = fnma(rest * alpha, reciprocal(one - alpha), own);
+            g = keep(taken & (raw <= alpha_max), g);
+            s1 += g;
+            const F gu = g * u, gw = g * w;
+            su += gu;
+            sw += gw;
+            suu = fma(gu, u, suu);
+            suw = fma(gu, w, suw);
+            sww = fma(gw, w, sww);
         }
-        for (int k = 0; k < D; ++k) out[k] = sum(dc[k]);
-        float* moments = out + channels;
-        moments[0] = sum(s1), moments[1] = sum(su), moments[2] = sum(sw);
-        moments[3] = sum(suu), moments[4] = sum(suw), moments[5] = sum(sww);
+    }
+    for (int k = 0; k < D; ++k) out[k] = sum(dc[k]);
+    const F moments[6] = {s1, su, sw, suu, suw, sww};
+    for (int k = 0; k < 6; ++k) out[channels + k] = sum(moments[k]);
+}
+
+template <int D>
+void blend_tile_backward(const TileBackward& b) {
+    static const Offsets offsets;
+    const TileForward& t = b.tile;
+    const int channels = D ? D : t.channels;
+    const int stride = (2 + channels) * kBlock, sums = channels + 6;
+    uint64_t live = start_transmittance(t, t.scratch, stride);
+    load_tile_gradients<D>(b, stride);
+    View views[kBatch];
+    for (int64_t first = 0; first < t.count; first += kBatch) {
+        const int batch = t.count - first < kBatch ? int(t.count - first) : kBatch;
+        if (live)
+            for (int i = 0; i < batch; ++i) look(t.records[t.entries[first + i]], t, offsets, views[i]);
+        uint64_t touched = 0;
+        for (int i = 0; i < batch; ++i) {
+            const uint32_t id = t.entries[first + i];
+            const uint64_t todo = live ? views[i].reach & live : 0;
+            float* out = b.sums + int64_t(b.slots[first + i]) * sums;
+            if (todo)
+                add_backward<D>(t.records[id], views[i], color_of(t, id, D != 0), channels, todo, t.scratch, out);
+            else
+                std::memset(out, 0, sizeof(float) * sums);
+            touched |= todo;
+        }
+        live &= ~finished_blocks(touched, t.scratch, stride);
     }
 }
 

@@ -17,7 +17,8 @@ struct alignas(64) Record {
     int16_t x0, x1, y0, y1;  // px, first and last column and row that can reach alpha 1/255
     float color[4];          // the first four channels
     float depth;
-    float pad[3];
+    float reach2;  // u^2 + w^2 at a 4x4 px block's centre, above which none of its pixels reaches 1/255
+    float pad[2];
     bool drawn() const { return x1 >= x0; }
 };
 static_assert(sizeof(Record) == 64, "a record fills one cache line");

@@ -132,6 +132,7 @@ class PyScene {
 
     int64_t bytes() const { return scene_.bytes(); }
     int64_t drawn() const { return scene_.drawn(); }
+    std::vector<double> times_ms() const { return {scene_.times_ms(), scene_.times_ms() + 6}; }
 
   private:
     splat::Scene scene_;
@@ -213,7 +214,8 @@ NB_MODULE(_native, m) {
              "grad_means"_a, "grad_quats"_a, "grad_scales"_a, "grad_opacities"_a, "grad_colors"_a, "grad_screen"_a,
              "grad_view"_a)
         .def_prop_ro("bytes", &PyScene::bytes)
-        .def_prop_ro("drawn", &PyScene::drawn);
+        .def_prop_ro("drawn", &PyScene::drawn)
+        .def_prop_ro("times_ms", &PyScene::times_ms);
     m.def("dssim", &dssim, "image"_a, "target"_a, "gradient"_a.none(), "threads"_a, "isa"_a = "");
     m.def("rgb_to_yuv420", &rgb_to_yuv420, "rgb"_a, "matrix"_a, "y"_a, "u"_a, "v"_a, "threads"_a, "isa"_a = "");
 }

@@ -107,6 +107,11 @@ void project(const Gaussians& g, const Camera& c, Record* records, int64_t begin
         const F l11 = scaled * cc * inv_sd_det, l21 = -(scaled * xy * inv_sd_det), l22 = scaled;
 
         const F sigma = min(set1(3.33f), sqrt(max(set1(kInvScale2) * (log2_opacity + set1(kLog2Of255)), set1(0.0f))));
+        // Any pixel of a 4x4 block is within 1.5 px of its centre on each axis.
+        const F step_u = set1(1.5f) * (l11 + max(l21, -l21)), step_w = set1(1.5f) * l22;
+        const F reach = sqrt(max(log2_opacity + set1(kLog2Of255), set1(0.0f))) + sqrt(fma(step_u, step_u, step_w * step_w));
+        const F reach2 = reach * reach * set1(1.00001f);
+
         const F slack = set1(0.501f);  // half a pixel to its centre, and room for rounding
         const F radius_x = sigma * sqrt(a), radius_y = sigma * sqrt(cc);
         const F x0 = max(ceil(mean_x - radius_x - slack), set1(0.0f));
@@ -119,9 +124,9 @@ void project(const Gaussians& g, const Camera& c, Record* records, int64_t begin
                        (l.finite_color <= set1(0.0f)) & (x0 <= x1) & (y0 <= y1) & (l22 > set1(0.0f));
         const unsigned kept = bits(keep);
 
-        alignas(64) float out[11][W];
-        const F rows[11] = {mean_x, mean_y, l11, l21, l22, log2_opacity, x0, x1, y0, y1, p.z};
-        for (int k = 0; k < 11; ++k) store(out[k], rows[k]);
+        alignas(64) float out[12][W];
+        const F rows[12] = {mean_x, mean_y, l11, l21, l22, log2_opacity, x0, x1, y0, y1, p.z, reach2};
+        for (int k = 0; k < 12; ++k) store(out[k], rows[k]);
         for (int64_t j = 0; j < count; ++j) {
             Record r = {};
             if (kept >> j & 1u) {
@@ -129,7 +134,7 @@ void project(const Gaussians& g, const Camera& c, Record* records, int64_t begin
                 r.l11 = out[2][j], r.l21 = out[3][j], r.l22 = out[4][j], r.log2_opacity = out[5][j];
                 r.x0 = static_cast<int16_t>(out[6][j]), r.x1 = static_cast<int16_t>(out[7][j]);
                 r.y0 = static_cast<int16_t>(out[8][j]), r.y1 = static_cast<int16_t>(out[9][j]);
-                r.depth = out[10][j];
+                r.depth = out[10][j], r.reach2 = out[11][j];
                 const float* color = g.colors + (i + j) * g.channels;
                 for (int k = 0; k < 4 && k < g.channels; ++k) r.color[k] = color[k];
             } else {

@@ -1,6 +1,7 @@
 #include "scene.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 
 namespace splat {
@@ -11,16 +12,29 @@ constexpr int64_t kChunk = 1024;  // Gaussians of one projection task; a fixed s
 
 int64_t chunks_of(int64_t count) { return (count + kChunk - 1) / kChunk; }
 
-struct TileBox {
-    int x0, x1, y0, y1;
-};
+TileBox tiles_of(const Record& r) {
+    const auto tile = [](int16_t px) { return static_cast<int16_t>(px / kTile); };
+    return {tile(r.x0), tile(r.x1), tile(r.y0), tile(r.y1)};
+}
 
-TileBox tiles_of(const Record& r) { return {r.x0 / kTile, r.x1 / kTile, r.y0 / kTile, r.y1 / kTile}; }
+class Stopwatch {
+  public:
+    double lap_ms() {
+        const auto now = std::chrono::steady_clock::now();
+        const double ms = std::chrono::duration<double, std::milli>(now - last_).count();
+        last_ = now;
+        return ms;
+    }
+
+  private:
+    std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+};
 
 }  // namespace
 
 int64_t Scene::render(const Gaussians& g, int64_t count, const Camera& camera, const float* background, float* image,
                       float* alpha, bool changed_only) {
+    Stopwatch watch;
     const int cols = (camera.width + kTile - 1) / kTile, rows = (camera.height + kTile - 1) / kTile;
     const int64_t tiles = int64_t(cols) * rows;
     const bool comparable = changed_only && cols == tile_cols_ && rows == tile_rows_ &&
@@ -32,18 +46,22 @@ int64_t Scene::render(const Gaussians& g, int64_t count, const Camera& camera, c
     pool.run(chunks_of(count), threads_, [&](int64_t chunk, int) {
         kernels_.project(g, camera, records_.data(), chunk * kChunk, std::min(count, (chunk + 1) * kChunk));
     });
+    times_ms_[0] = watch.lap_ms();
     dirty_.assign(tiles, comparable ? 0 : 1);
     if (comparable && !find_changes(g, count)) return 0;
     if (g.channels > 4) colors_.assign(g.colors, g.colors + count * g.channels);
 
     sort_by_depth(count);
+    times_ms_[1] = watch.lap_ms();
     fill_tiles();
+    times_ms_[2] = watch.lap_ms();
     scratch(g.channels, threads_);
     int64_t drawn = 0;
     for (uint8_t d : dirty_) drawn += d;
     pool.run(tiles, threads_, [&](int64_t index, int thread) {
         if (dirty_[index]) kernels_.blend(tile(g, camera, background, image, alpha, index, thread));
     });
+    times_ms_[3] = watch.lap_ms();
     return drawn;
 }
 
@@ -106,22 +124,36 @@ void Scene::sort_by_depth(int64_t count) {
     for (int64_t i = 0; i < n; ++i) order_[i] = uint32_t(keys_[i]);
 }
 
+// Every thread owns a band of tile rows and walks all Gaussians, nearest first: lists come out sorted, and no two
+// threads meet.
 void Scene::fill_tiles() {
-    const int64_t tiles = int64_t(tile_cols_) * tile_rows_;
-    starts_.assign(tiles + 1, 0);
-    for (const uint32_t id : order_) {
-        const TileBox b = tiles_of(records_[id]);
-        for (int y = b.y0; y <= b.y1; ++y)
-            for (int x = b.x0; x <= b.x1; ++x) ++starts_[y * tile_cols_ + x + 1];
-    }
-    for (int64_t t = 0; t < tiles; ++t) starts_[t + 1] += starts_[t];
-    entries_.resize(starts_[tiles]);
+    const int64_t count = static_cast<int64_t>(order_.size());
+    boxes_.resize(count);
+    Pool& pool = Pool::shared();
+    pool.run(chunks_of(count), threads_, [&](int64_t chunk, int) {
+        for (int64_t i = chunk * kChunk; i < std::min(count, (chunk + 1) * kChunk); ++i)
+            boxes_[i] = tiles_of(records_[order_[i]]);
+    });
+    starts_.assign(int64_t(tile_cols_) * tile_rows_ + 1, 0);
+    const int bands = std::min(threads_, tile_rows_);
+    const auto first_row = [&](int64_t band) { return static_cast<int>(tile_rows_ * band / bands); };
+    pool.run(bands, threads_, [&](int64_t band, int) {
+        const int top = first_row(band), bottom = first_row(band + 1) - 1;
+        for (const TileBox& b : boxes_)
+            for (int y = std::max<int>(b.y0, top); y <= std::min<int>(b.y1, bottom); ++y)
+                for (int x = b.x0; x <= b.x1; ++x) ++starts_[int64_t(y) * tile_cols_ + x + 1];
+    });
+    for (size_t t = 1; t < starts_.size(); ++t) starts_[t] += starts_[t - 1];
+    entries_.resize(starts_.back());
     cursor_.assign(starts_.begin(), starts_.end());
-    for (const uint32_t id : order_) {
-        const TileBox b = tiles_of(records_[id]);
-        for (int y = b.y0; y <= b.y1; ++y)
-            for (int x = b.x0; x <= b.x1; ++x) entries_[cursor_[y * tile_cols_ + x]++] = id;
-    }
+    pool.run(bands, threads_, [&](int64_t band, int) {
+        const int top = first_row(band), bottom = first_row(band + 1) - 1;
+        for (int64_t i = 0; i < count; ++i) {
+            const TileBox& b = boxes_[i];
+            for (int y = std::max<int>(b.y0, top); y <= std::min<int>(b.y1, bottom); ++y)
+                for (int x = b.x0; x <= b.x1; ++x) entries_[cursor_[int64_t(y) * tile_cols_ + x]++] = order_[i];
+        }
+    });
 }
 
 float* Scene::scratch(int channels, int thread) {
@@ -152,6 +184,7 @@ void Scene::backward(const Gaussians& g, int64_t count, const Camera& camera, co
                      const Gradients& grads, float* grad_colors, float* grad_view) {
     const int64_t tiles = int64_t(tile_cols_) * tile_rows_;
     const int width = g.channels + 6;
+    Stopwatch watch;
     Pool& pool = Pool::shared();
 
     // Each Gaussian owns one slot per tile it touches, in a row: tiles write there without meeting, and the
@@ -180,6 +213,7 @@ void Scene::backward(const Gaussians& g, int64_t count, const Camera& camera, co
         kernels_.blend_backward(b);
     });
 
+    times_ms_[4] = watch.lap_ms();
     const int64_t chunks = chunks_of(count);
     moments_.resize(count * 6 + chunks * 12);
     float* views = moments_.data() + count * 6;
@@ -203,11 +237,12 @@ void Scene::backward(const Gaussians& g, int64_t count, const Camera& camera, co
     std::memset(grad_view, 0, sizeof(float) * 12);
     for (int64_t chunk = 0; chunk < chunks; ++chunk)
         for (int k = 0; k < 12; ++k) grad_view[k] += views[chunk * 12 + k];
+    times_ms_[5] = watch.lap_ms();
 }
 
 int64_t Scene::bytes() const {
     return (records_.capacity() + previous_.capacity()) * sizeof(Record) + colors_.capacity() * sizeof(float) +
-           dirty_.capacity() + (keys_.capacity() + keys_other_.capacity()) * sizeof(uint64_t) +
+           dirty_.capacity() + boxes_.capacity() * sizeof(TileBox) + (keys_.capacity() + keys_other_.capacity()) * sizeof(uint64_t) +
            (order_.capacity() + starts_.capacity() + entries_.capacity() + cursor_.capacity() + slots_.capacity() +
             first_slot_.capacity()) * sizeof(uint32_t) +
            (sums_.capacity() + moments_.capacity() + scratch_.capacity()) * sizeof(float);

@@ -32,6 +32,10 @@ struct Aligned {  // for std::vector: 64-byte aligned, as vector loads and recor
 template <class T>
 using Buffer = std::vector<T, Aligned<T>>;
 
+struct TileBox {  // first and last tile across and down
+    int16_t x0, x1, y0, y1;
+};
+
 class Scene {
   public:
     Scene(const Kernels& kernels, int threads) : kernels_(kernels), threads_(threads) {}
@@ -49,6 +53,8 @@ class Scene {
 
     int64_t bytes() const;
     int64_t drawn() const { return static_cast<int64_t>(order_.size()); }
+    // Milliseconds of the last render's project, sort, tiles, blend and the last backward's blend, project.
+    const double* times_ms() const { return times_ms_; }
 
   private:
     bool find_changes(const Gaussians&, int64_t count);
@@ -66,12 +72,14 @@ class Scene {
     Buffer<float> colors_;  // of the last render, where records do not hold them all
     Buffer<uint8_t> dirty_;
     Buffer<uint64_t> keys_, keys_other_;
-    Buffer<uint32_t> order_;
+    Buffer<uint32_t> order_;  // Gaussians that are drawn, nearest first
+    Buffer<TileBox> boxes_;   // of `order_`
     Buffer<uint32_t> starts_;   // [tiles + 1]
     Buffer<uint32_t> entries_;  // Gaussians, tile after tile, nearest first
     Buffer<uint32_t> cursor_;
     Buffer<uint32_t> slots_, first_slot_;
     Buffer<float> sums_, moments_, scratch_;
+    double times_ms_[6] = {};
 };
 
 }  // namespace splat
