@@ -17,7 +17,8 @@ def why_not() -> str:
     try:
         from gsplat.cuda._backend import _C
     except Exception as error:  # a broken CUDA build fails in many ways, all with the same meaning here
-        return f"gsplat cannot be used ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})."
+        reason = (str(error).splitlines() or ["no message"])[0]
+        return f"gsplat cannot be used ({type(error).__name__}: {reason})."
     return "" if _C is not None else "gsplat is installed without its CUDA kernels."
 
 

@@ -72,7 +72,7 @@ class _Dssim(torch.autograd.Function):
         return image.new_tensor(value)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         (gradient,) = ctx.saved_tensors
         return gradient * grad, None, None
 
@@ -84,9 +84,9 @@ def rgb_to_yuv420(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Planes y [H,W], u and v [H/2,W/2], uint8, for an H.264 encoder.
 
-    `image` is float RGB in [0,1] (clamped) or uint8. Limited range (luma 16-235, chroma 16-240), by the BT.709
-    matrix or BT.601 with `matrix="bt601"`: the stream must be tagged with the same. Chroma is the mean of 2x2
-    pixels (centred siting).
+    `image` is float RGB in [0,1] (clamped) or uint8. Limited range (luma 16-235, chroma 16-240), by the
+    BT.709 matrix or BT.601 with `matrix="bt601"`: the stream must be tagged with the same. Chroma is the
+    mean of 2x2 pixels (centred siting).
 
     Raises ValueError where the shape is not [H,W,3] with even sides, or the matrix is unknown.
     """

@@ -31,9 +31,9 @@ def rasterize(
     """Draw Gaussians: image [H,W,D] over `background` (black without one) and alpha [H,W].
 
     Differentiable in the five Gaussian inputs, `viewmat` and `background`. Conventions are gsplat's: pixel
-    centres at +0.5, 0.3 px^2 of low-pass, contributions under 1/255 dropped, opacity clamped at 0.999, blending
-    stopped at a transmittance of 1e-4. A Gaussian that is not finite, transparent, or behind the camera is not
-    drawn and has zero gradients.
+    centres at +0.5, 0.3 px^2 of low-pass, contributions under 1/255 dropped, opacity clamped at 0.999,
+    blending stopped at a transmittance of 1e-4. A Gaussian that is not finite, transparent, or behind the
+    camera is not drawn and has zero gradients.
 
     `screen` is a tensor of zeros added to the projected means; after a backward pass its gradient is the one
     of the projected means in pixels, which densification needs.

@@ -55,7 +55,7 @@ class _Rasterize(torch.autograd.Function):
     """Inputs are float32 and contiguous; the scene kept in `ctx` holds what the way back needs."""
 
     @staticmethod
-    def forward(ctx, means, quats, scales, opacities, colors, viewmat, K, size, background, screen, options):  # type: ignore[no-untyped-def]
+    def forward(ctx, means, quats, scales, opacities, colors, viewmat, K, size, background, screen, options):
         width, height = size
         threads, isa = options
         scene = module().Scene(threads, isa)
@@ -68,7 +68,7 @@ class _Rasterize(torch.autograd.Function):
         return image, alpha
 
     @staticmethod
-    def backward(ctx, grad_image, grad_alpha):  # type: ignore[no-untyped-def]
+    def backward(ctx, grad_image, grad_alpha):
         saved = ctx.saved_tensors
         background, image, alpha = saved[7:]
         grads = [torch.empty_like(t) for t in saved[:5]]

@@ -115,7 +115,7 @@ def rasterize_reference(
         seen = project(means, quats, scales, opacities, viewmat, K, width, height)
         order = torch.nonzero(seen.visible & torch.isfinite(colors).all(-1))[:, 0]
         order = order[torch.argsort(seen.depths[order], stable=True)]
-    # What is not drawn takes no part in autograd: a Gaussian that is not finite gets a zero gradient, not NaN.
+    # What is not drawn takes no part in autograd: a Gaussian that is not finite gets zero gradients.
     opacities, colors = opacities[order], colors[order]
     drawn = project(means[order], quats[order], scales[order], opacities, viewmat, K, width, height)
     means2d = drawn.means2d if screen is None else drawn.means2d + screen[order]

@@ -53,10 +53,10 @@ class SplatRenderer:
         colors: Tensor,
         viewmat: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """As `render`, bit for bit, but only tiles under Gaussians that changed since the last call are drawn.
+        """As `render`, bit for bit, but draws only tiles under Gaussians that changed since the last call.
 
-        What changed is found by comparing the projected Gaussians, so that any call is safe; it pays where the
-        camera stands still and few Gaussians move. Image and alpha must not have been written to in between.
+        What changed is found by comparing the projected Gaussians, so that any call is safe; it pays where
+        the camera stands still and few Gaussians move. Image and alpha must not be written to in between.
         """
         return self._draw(means, quats, scales, opacities, colors, viewmat, changed_only=True)
 

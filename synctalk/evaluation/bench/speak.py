@@ -1,0 +1,105 @@
+"""The whole road: sound in hand to a signed MP4 on disk, and how long a visitor waits."""
+
+import itertools
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synctalk.avatar import Avatar
+from synctalk.errors import AvatarError
+from synctalk.speak import Video, speak, stream
+from synctalk.speaking.painter import Painter
+
+_RATE = 24000
+_LOAD = """
+import sys, time
+import torch
+began = time.perf_counter()
+import synctalk
+from synctalk.speaking.painter import Painter
+Painter(synctalk.Avatar.from_pretrained(sys.argv[1]))
+print(time.perf_counter() - began)
+"""
+
+
+def run(seconds: float = 20.0, avatar: str | None = None, rounds: int = 3) -> dict[str, Any]:
+    """Frames per second from end to end, seconds to the first frame, seconds to load, ms per stage.
+
+    Args:
+        seconds: of speech to render in each round.
+        avatar: name or folder; None takes the first bundled one.
+        rounds: the best one counts, because other work on the machine only ever slows it.
+
+    Raises:
+        AvatarError: there is no avatar.
+    """
+    name = avatar or next(iter(Avatar.available()), None)
+    if name is None:
+        raise AvatarError(
+            "There is no avatar to measure. Put one into assets/avatars or give --avatar FOLDER."
+        )
+    painter = Painter(Avatar.from_pretrained(name))
+    sound = (speech_like(seconds), _RATE)
+    made: list[Video] = []
+    first: list[float] = []
+    with tempfile.TemporaryDirectory() as folder:
+        speak(audio=(speech_like(1.0), _RATE), output=Path(folder) / "warm.mp4", avatar=painter)
+        for _ in range(rounds):
+            made.append(speak(audio=sound, output=Path(folder) / "out.mp4", avatar=painter))
+            first.append(first_frame(painter, sound))
+    best = min(made, key=lambda video: video.seconds)
+    return {
+        "avatar": painter.avatar.name,
+        "size": list(painter.frame_size),
+        "frames": best.frames,
+        "fps_end_to_end": round(best.frames / best.seconds, 1),
+        "first_frame_s": round(min(first), 3),
+        "load_s": round(min(load_time(str(name)) for _ in range(2)), 3),
+        "split_ms": best.split_ms,
+    }
+
+
+def table(result: dict[str, Any]) -> str:
+    """The result as lines of text."""
+    width, height = result["size"]
+    lines = [
+        f"{result['avatar']}, {width}x{height}, {result['frames']} frames, sound to signed MP4",
+        f"  {result['fps_end_to_end']:.1f} frames per second from end to end",
+        f"  {result['first_frame_s']:.2f} s to the first frame, {result['load_s']:.2f} s to load (after torch)",
+        "  ms per frame by stage (stages overlap):",
+    ]
+    lines += [f"    {stage:<12}{ms:7.2f}" for stage, ms in result["split_ms"].items()]
+    return "\n".join(lines)
+
+
+def first_frame(painter: Painter, sound: tuple[NDArray[np.float32], int]) -> float:
+    """Seconds from the call to the first frame."""
+    began = time.perf_counter()
+    moments = stream(audio=sound, avatar=painter)
+    list(itertools.islice(moments, 1))
+    spent = time.perf_counter() - began
+    moments.close()
+    return spent
+
+
+def load_time(avatar: str) -> float:
+    """Seconds from `import synctalk` to an avatar ready to render, in a fresh process, torch already there."""
+    done = subprocess.run([sys.executable, "-c", _LOAD, avatar], capture_output=True, text=True, check=True)
+    return float(done.stdout.split()[-1])
+
+
+def speech_like(seconds: float) -> NDArray[np.float32]:
+    """A voice-like sound, float32 [n] at 24 kHz: harmonics with syllables and pauses. Not speech, but as
+    much work."""
+    time_s = np.arange(round(seconds * _RATE)) / _RATE
+    pitch = 120 + 20 * np.sin(2 * np.pi * 0.4 * time_s)
+    phase = 2 * np.pi * np.cumsum(pitch) / _RATE
+    voice = sum(np.sin(k * phase) / k for k in range(1, 12))
+    syllables = np.clip(np.sin(2 * np.pi * 4 * time_s), 0, 1) * (np.sin(2 * np.pi * 0.3 * time_s) > -0.8)
+    return (0.15 * voice * syllables).astype(np.float32)
