@@ -60,6 +60,6 @@ LANDMARKS_68: tuple[int, ...] = (
 EYE_CORNERS = (33, 263)
 
 
-def landmarks_68(landmarks478: NDArray[np.floating]) -> NDArray[np.floating]:
+def landmarks_68(landmarks478: NDArray[np.float32]) -> NDArray[np.float32]:
     """The 68 points read from the mesh: [..., 478, 2 or 3] px -> [..., 68, 2] px."""
     return landmarks478[..., list(LANDMARKS_68), :2]

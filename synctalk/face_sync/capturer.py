@@ -21,6 +21,7 @@ from synctalk.face_sync.blendshapes import landmarks_68
 from synctalk.face_sync.face_detector import FaceDetector, main_face
 from synctalk.face_sync.face_mesh import BlendshapeNet, Crop, FaceMesh, crop_around_face, crop_around_mesh
 from synctalk.face_sync.readout import ReadOut
+from synctalk.face_sync.second_landmarks import SecondLandmarks
 from synctalk.logs import get_logger
 
 _log = get_logger(__name__)
@@ -38,6 +39,7 @@ class FaceFrame:
     Attributes:
         landmarks478: float32 [478, 3], x and y in pixels of the frame, z in the same scale (towards the
             camera is negative); NaN without a face.
+        landmarks68: float32 [68, 2] px; NaN without a face.
         blendshapes: float32 [52] in 0..1, `BLENDSHAPE_NAMES` order; NaN without a face.
         confidence: probability that this is a face, 0 without one.
         faces: how many faces the last count found.
@@ -45,6 +47,7 @@ class FaceFrame:
     """
 
     landmarks478: NDArray[np.float32]
+    landmarks68: NDArray[np.float32]
     blendshapes: NDArray[np.float32]
     confidence: float
     faces: int
@@ -116,7 +119,14 @@ class FaceCapturer:
         readout: let `capture` read the coefficients from the mesh's movement over the clip (see
             `face_sync.readout`) where that is more exact; False keeps the network's own. A clip with fewer
             than 50 frames with a face always keeps them, and so does `stream`, which cannot know the clip.
+        landmarks: where the 68 points come from: "mesh", or "face-alignment", the package the paper uses
+            (see `face_sync.second_landmarks`; slow on a CPU). The other values always come from the mesh.
+        landmark_weights: folder of face-alignment's weights; its own cache and upstream by default.
         model: path of a `face_landmarker.task`; the embedded one by default.
+
+    Raises:
+        ValueError: a setting is not one of those named above.
+        SyncTalkError: weights are missing or damaged.
     """
 
     def __init__(
@@ -126,10 +136,14 @@ class FaceCapturer:
         tracking: bool = True,
         smooth: int = 5,
         readout: bool = True,
+        landmarks: str = "mesh",
+        landmark_weights: Path | str | None = None,
         model: Path | str | None = None,
     ) -> None:
         if views not in (1, 2):
             raise ValueError(f"views must be 1 or 2, not {views}.")
+        if landmarks not in ("mesh", "face-alignment"):
+            raise ValueError(f"landmarks must be 'mesh' or 'face-alignment', not {landmarks!r}.")
         if smooth and (smooth < 3 or smooth % 2 == 0):
             raise ValueError(f"smooth must be 0 or an odd number of frames from 3 up, not {smooth}.")
         with zipfile.ZipFile(model or model_path("face_landmarker.task")) as parts:
@@ -138,6 +152,7 @@ class FaceCapturer:
             self._meshes = [FaceMesh(mesh, threads if views == 1 else 1) for _ in range(views)]
             self._net = BlendshapeNet(parts.read("face_blendshapes.tflite"))
         self._pool = ThreadPoolExecutor(1) if views == 2 and threads > 1 else None
+        self._second = SecondLandmarks(landmark_weights) if landmarks == "face-alignment" else None
         self._tracking = tracking
         self._readout = ReadOut.from_pretrained() if readout else None
         self._smooth = smooth
@@ -154,7 +169,7 @@ class FaceCapturer:
         landmarks = np.stack([row.landmarks478 for row in rows])
         track = FaceTrack(
             landmarks478=landmarks,
-            landmarks68=landmarks_68(landmarks),
+            landmarks68=np.stack([row.landmarks68 for row in rows]),
             blendshapes=np.stack([row.blendshapes for row in rows]),
             confidence=np.array([row.confidence for row in rows], np.float32),
             faces=np.array([row.faces for row in rows], np.int16),
@@ -199,7 +214,12 @@ class FaceCapturer:
     ) -> tuple[FaceFrame, Crop | None]:
         """One frame's values, and the crop for the next frame (None: detect again)."""
         nothing = FaceFrame(
-            np.full((478, 3), np.nan, np.float32), np.full(52, np.nan, np.float32), 0.0, faces, size
+            np.full((478, 3), np.nan, np.float32),
+            np.full((68, 2), np.nan, np.float32),
+            np.full(52, np.nan, np.float32),
+            0.0,
+            faces,
+            size,
         )
         if crop is None:
             return nothing, None
@@ -214,7 +234,8 @@ class FaceCapturer:
             return nothing, None
         if face_height(landmarks) < _MIN_FACE_HEIGHT_PX:
             return nothing, None
-        row = FaceFrame(landmarks, self._net(landmarks), presence, max(faces, 1), size)
+        points = landmarks_68(landmarks) if self._second is None else self._second(frame, landmarks)
+        row = FaceFrame(landmarks, points, self._net(landmarks), presence, max(faces, 1), size)
         return row, crop_around_mesh(landmarks)
 
     def _look(self, frame: NDArray[np.uint8], crop: Crop) -> tuple[NDArray[np.float32], float]:
