@@ -123,7 +123,7 @@ def stream(
     look: Look | None = None,
     seed: int = 0,
     clock: Clock | None = None,
-) -> Iterator[Moment]:
+) -> Generator[Moment, None, None]:
     """Speak, and yield each frame with its sound as soon as it is made. Close the iterator to stop.
 
     Args:

@@ -58,7 +58,9 @@ def test_a_background_needs_a_matte():
         dress(Look(background="white"), picture(), None)
 
 
-@pytest.mark.parametrize(("aspect", "shape"), [("1:1", (128, 128)), ("9:16", (228, 128)), ("16:9", (128, 228))])
+@pytest.mark.parametrize(
+    ("aspect", "shape"), [("1:1", (128, 128)), ("9:16", (228, 128)), ("16:9", (128, 228))]
+)
 def test_shapes_are_met_with_even_sides(aspect, shape):
     out = dress(Look(aspect=aspect), picture())
     assert out.shape[:2] == shape and not any(side % 2 for side in out.shape[:2])
