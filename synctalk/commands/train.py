@@ -39,6 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--licence-text", metavar="TEXT", help="licence and attribution in words")
     parser.add_argument("--steps", type=int, metavar="N", help="steps of stage 2, in place of the profile's")
+    parser.add_argument(
+        "--anyway", action="store_true", help="train although the preflight finds something bad"
+    )
     parser.add_argument("--size", type=int, default=512, help="side of the frames, px (default 512)")
 
 
@@ -50,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     check_name(args.name)
     consent = read(args.consent)
     settings = TrainSettings.of(args.profile)
-    settings = replace(settings, preprocess=replace(settings.preprocess, size=args.size))
+    settings = replace(settings, preprocess=replace(settings.preprocess, size=args.size, insist=args.anyway))
     if args.steps is not None:
         settings = replace(settings, portrait=replace(settings.portrait, deform_steps=args.steps))
     out = args.out or Path(args.name)

@@ -1,54 +1,13 @@
-"""Where to look in the footage: the static crop around the face, from a sparse scan of the video."""
-
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+"""Where to look in the footage: lips and head from the mesh, and the static crop around the face."""
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synctalk.errors import TrainingError
-from synctalk.face_sync.capturer import FaceCapturer, FaceTrack
-from synctalk.video import VideoInfo, read_frames
+from synctalk.video import VideoInfo
 
 FOREHEAD, CHIN, NOSE, LIP_UP, LIP_DOWN, EYE_RIGHT, EYE_LEFT = 10, 152, 1, 13, 14, 33, 263
 CROP_OVER_FACE = 2.4  # side of the crop over the face's height: hair, neck and shoulders come along
-
-
-@dataclass(frozen=True)
-class Scan:
-    """The face in every `stride`-th frame of the video (at 25 fps)."""
-
-    stride: int
-    frames: int  # of the whole video
-    landmarks478: NDArray[np.float32]  # [n,478,3] px of the video
-    missing: NDArray[np.bool_]  # [n]
-
-
-def scan_face(video: Path | str, stride: int, threads: int = 1) -> Scan:
-    """Looks at every `stride`-th frame.
-
-    Raises:
-        TrainingError: no face in most of them.
-        VideoError: the video cannot be read.
-    """
-    count = 0
-
-    def sparse() -> Iterator[NDArray[np.uint8]]:
-        nonlocal count
-        for frame in read_frames(video):
-            if count % stride == 0:
-                yield frame
-            count += 1
-
-    track: FaceTrack = FaceCapturer(threads=threads, smooth=0).capture(sparse())
-    if track.missing.mean() > 0.5:
-        raise TrainingError(
-            f"{video}: a face is visible in only {100 * (1 - track.missing.mean()):.0f} % of the frames. "
-            "Use footage of one person who faces the camera."
-        )
-    return Scan(stride, count, track.filled().landmarks478, track.missing)
 
 
 def lip_gap(landmarks478: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -1,6 +1,6 @@
 """Footage -> dataset folder, step by step; finished steps are skipped, so an interrupted run goes on.
 
-plan (crop, stretches) -> frames -> face -> audio -> mattes -> torso -> track
+plan (preflight, crop, stretches) -> frames -> face -> audio -> mattes -> torso -> track
 """
 
 import json
@@ -26,8 +26,10 @@ from synctalk.speech.audio import load_audio
 from synctalk.speech.voice_activity import speech_mask
 from synctalk.training.dataset import Dataset
 from synctalk.training.frame_store import FrameStoreWriter
-from synctalk.training.framing import choose_crop, cut_out, head_angles, lip_gap, scan_face
+from synctalk.training.framing import choose_crop, cut_out, head_angles, lip_gap
 from synctalk.training.head_gauge import from_tensors
+from synctalk.training.preflight import preflight
+from synctalk.training.scan import scan_of
 from synctalk.training.select import Selection, select_stretches
 from synctalk.training.torso_motion import torso_motion
 from synctalk.video import probe, read_frames
@@ -48,13 +50,13 @@ class PreprocessSettings:
     """Keep only the most informative seconds; None keeps everything."""
     validation_s: float | None = None
     """Seconds of the held-out end to prepare (its beginning); None prepares all of it."""
-    stride: int = 25
-    """The first look takes every n-th frame: enough for the crop; choosing seconds needs about 5."""
+    insist: bool = False
+    """Go on although the preflight finds something bad."""
 
 
 def fast(seconds: float = 62.5) -> PreprocessSettings:
     """The fast profile: the most informative minute, four held-out seconds."""
-    return PreprocessSettings(selection=Selection(seconds=seconds), validation_s=4.0, stride=5)
+    return PreprocessSettings(selection=Selection(seconds=seconds), validation_s=4.0)
 
 
 def preprocess(
@@ -72,7 +74,14 @@ def preprocess(
         TrainingError: no sound, hardly a face, or the folder belongs to other footage or settings.
         VideoError, AudioError: the video cannot be read.
     """
-    return _run(Path(video), Path(folder), asdict(settings), lambda path: _plan(path, settings), None, report)
+    return _run(
+        Path(video),
+        Path(folder),
+        asdict(settings),
+        lambda path: _plan(path, settings, Path(folder)),
+        None,
+        report,
+    )
 
 
 def prepare_truth(
@@ -143,11 +152,10 @@ def _run(
         _save(folder, about)
         report(f"plan: {_seconds(about['stretches']):.0f} s of video ({about['seconds']['plan']:.0f} s)")
     dataset = Dataset(folder)
-    encoder = sha256(model_path("audio_visual_encoder.safetensors"))
     steps: list[tuple[str, str, Callable[[], None]]] = [
         ("frames", "1", lambda: _frames(video, dataset)),
         ("face", "1", lambda: _face(dataset)),
-        ("audio", encoder, lambda: _audio(video, dataset)),
+        ("audio", _encoder_key(), lambda: _audio(video, dataset)),
         ("mattes", "1", lambda: _mattes(dataset)),
         ("torso", "1", lambda: _torso(dataset)),
         ("track", "1", lambda: _track(dataset, like)),
@@ -196,18 +204,22 @@ def _seconds(stretches: list[list[int]]) -> float:
     return sum(stop - start for start, stop in stretches) / FPS
 
 
-def _plan(video: Path, settings: PreprocessSettings) -> dict[str, Any]:
-    """Crop, stretches and where the held-out part begins."""
-    scan = scan_face(video, settings.stride)
-    if scan.frames < 2 * FPS:
-        raise TrainingError(
-            f"{video} lasts {scan.frames / FPS:.1f} s; at least 2 s are needed, better minutes."
-        )
+def _plan(video: Path, settings: PreprocessSettings, folder: Path) -> dict[str, Any]:
+    """Preflight; crop, stretches and where the held-out part begins."""
+    check = preflight(video)
+    check.save_page(folder / "preflight.html")
+    if not check.ok and not settings.insist:
+        advice = "\n".join(f"- {line}" for line in check.advice)
+        raise TrainingError(f"{video}: {check.verdict}\n{advice}\nGive --anyway to train on it all the same.")
+    if check.picture.frames < 2 * FPS:
+        seconds = check.picture.frames / FPS
+        raise TrainingError(f"{video} lasts {seconds:.1f} s; at least 2 s are needed, better minutes.")
+    scan = scan_of(check.picture)
     first_validation = scan.frames - max(1, round(scan.frames * settings.held_out))
     chosen = [(0, first_validation)]
     if settings.selection is not None:
         rows = first_validation // scan.stride
-        features = _encode(video, scan.frames)[: rows * scan.stride]
+        features = _encode(video, scan.frames, folder)[: rows * scan.stride]
         spread = np.repeat(np.arange(rows), scan.stride)
         chosen = select_stretches(
             features,
@@ -227,10 +239,20 @@ def _plan(video: Path, settings: PreprocessSettings) -> dict[str, Any]:
     }
 
 
-def _encode(video: Path, frames: int) -> NDArray[np.float32]:
-    """Audio features [frames,512] of the whole soundtrack."""
+def _encode(video: Path, frames: int, folder: Path) -> NDArray[np.float32]:
+    """Audio features [frames,512] of the whole soundtrack, kept as long as the encoder is the same."""
+    path = folder / f"lips-{_encoder_key()[:12]}.npy"
+    if path.is_file():
+        return np.load(path, allow_pickle=False)
     features = AudioVisualEncoder.from_pretrained().encode(load_audio(video)).numpy()
-    return _fitted(features, frames)
+    fitted = _fitted(features.astype(np.float32), frames)
+    np.save(path, fitted)
+    return fitted
+
+
+def _encoder_key() -> str:
+    """Changes with the encoder's weights."""
+    return sha256(model_path("audio_visual_encoder.safetensors"))
 
 
 def _fitted(values: NDArray[Any], frames: int) -> NDArray[Any]:
@@ -275,7 +297,11 @@ def _audio(video: Path, dataset: Dataset) -> None:
     total = int(dataset.about["video_frames"])
     speaking = _fitted(np.asarray(speech_mask(load_audio(video))), total)
     rows = dataset.source_index
-    _write_arrays(dataset.folder / "audio.npz", lips=_encode(video, total)[rows], silence=~speaking[rows])
+    _write_arrays(
+        dataset.folder / "audio.npz",
+        lips=_encode(video, total, dataset.folder)[rows],
+        silence=~speaking[rows],
+    )
 
 
 def face_head_person(mattes: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -14,14 +14,15 @@ from synctalk.evaluation.reconstruction import Evaluation, Rendered
 from synctalk.video import VideoWriter
 
 ERROR_GAIN = 4
-WIDTH, HEIGHT, LEFT, BOTTOM = 560, 180, 48, 22
+WIDTH, HEIGHT, LEFT, BOTTOM = 560, 180, 62, 22
 COLOURS = ("#3056d3", "#c2410c", "#15803d", "#7e22ce")
 STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:1180px;margin:2rem auto;padding:0 1rem;color:#1c1c22}
 h1{margin-bottom:.2rem}table{border-collapse:collapse;margin:1rem 0}td,th{padding:.25rem .8rem;
 border-bottom:1px solid #ddd;text-align:left}td:last-child{text-align:right;font-variant-numeric:tabular-nums}
 .curves{display:grid;grid-template-columns:repeat(auto-fit,minmax(340px,1fr));gap:1rem}
-svg{width:100%;height:auto}figure{margin:1rem 0}img,video{max-width:100%}figcaption,.note{color:#667}
+svg{width:100%;height:auto}figure{margin:1rem 0}img,video{width:100%;max-width:1024px}
+figcaption,.note{color:#667}
 """
 
 
@@ -165,8 +166,8 @@ def curve(title: str, lines: Mapping[str, Sequence[tuple[float, float]]], most: 
             f'<text x="{LEFT + 8 + 110 * (len(shapes) // 2)}" y="{HEIGHT - 4}" fill="{colour}">{label}</text>'
         )
     ticks = (
-        f'<text x="{LEFT - 4}" y="16" text-anchor="end">{y1:.3g}</text>'
-        f'<text x="{LEFT - 4}" y="{HEIGHT - BOTTOM}" text-anchor="end">{y0:.3g}</text>'
+        f'<text x="{LEFT - 4}" y="16" text-anchor="end">{y1:.5g}</text>'
+        f'<text x="{LEFT - 4}" y="{HEIGHT - BOTTOM}" text-anchor="end">{y0:.5g}</text>'
         f'<text x="{WIDTH - 4}" y="{HEIGHT - 4}" text-anchor="end">{x1:.6g}</text>'
         f'<path d="M{LEFT} 8V{HEIGHT - BOTTOM}H{WIDTH}" fill="none" stroke="#bbb"/>'
     )

@@ -1,13 +1,11 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from synctalk.errors import TrainingError
-from synctalk.training.framing import choose_crop, cut_out, head_angles, lip_gap, scan_face
-from synctalk.video import VideoInfo, VideoWriter
-
-CLIP = Path(__file__).parents[1] / "data" / "ben_3s.mp4"
+from synctalk.training.framing import choose_crop, cut_out, head_angles, lip_gap
+from synctalk.training.preflight_measures import FaceLook, PictureMeasures
+from synctalk.training.scan import scan_of
+from synctalk.video import VideoInfo
 
 
 def info(width: int, height: int) -> VideoInfo:
@@ -42,17 +40,25 @@ def test_cutting_out_scales_to_the_size_and_keeps_pixels_where_it_fits() -> None
     assert cut_out(frame, (0, 0, 60, 60), 32).shape == (32, 32, 3)
 
 
-def test_the_scan_sees_the_lips_move_on_the_clip() -> None:
-    scan = scan_face(CLIP, 5)
-    assert scan.frames == 75 and len(scan.landmarks478) == 15 and not scan.missing.any()
-    gap = lip_gap(scan.landmarks478)
-    assert gap.min() >= 0 and np.ptp(gap) > 0.05
-    assert head_angles(scan.landmarks478).shape == (15, 2)
+def looks(shown: list[bool]) -> PictureMeasures:
+    """Close looks with a face that moves 1 px to the right per look, where it is shown."""
+    points = [face_at(100 + i, 100)[0] if seen else np.full((478, 3), np.nan) for i, seen in enumerate(shown)]
+    faces = [FaceLook(p.astype(np.float32), 1, 100.0, 1.0, 0.5, 0.0) for p in points]
+    return PictureMeasures(5 * len(shown), faces, [], np.zeros(len(shown)), [])
 
 
-def test_a_video_without_a_face_is_refused(tmp_path: Path) -> None:
-    with VideoWriter(tmp_path / "grey.mp4", 128, 128) as video:
-        for _ in range(5):
-            video.write(np.full((128, 128, 3), 90, np.uint8))
-    with pytest.raises(TrainingError, match="face is visible in only 0 %"):
-        scan_face(tmp_path / "grey.mp4", 1)
+def test_looks_without_a_face_are_bridged() -> None:
+    scan = scan_of(looks([True, False, False, True]))
+    assert scan.frames == 20 and scan.missing.tolist() == [False, True, True, False]
+    assert np.allclose(np.diff(scan.landmarks478[:, 10, 0]), 1, atol=1e-3)
+
+
+def test_footage_with_hardly_a_face_is_refused() -> None:
+    with pytest.raises(TrainingError, match="face is visible in only 25 %"):
+        scan_of(looks([True, False, False, False]))
+
+
+def test_openings_and_angles_have_one_row_per_look() -> None:
+    points = scan_of(looks([True] * 4)).landmarks478
+    assert lip_gap(points).shape == (4,) and (lip_gap(points) >= 0).all()
+    assert head_angles(points).shape == (4, 2)

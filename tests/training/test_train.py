@@ -29,7 +29,7 @@ CONSENT = Consent(
 )
 TINY = TrainSettings(
     profile="fast",
-    preprocess=PreprocessSettings(size=SIZE),
+    preprocess=PreprocessSettings(size=SIZE, insist=True),
     portrait=PortraitTraining(
         canonical_steps=60, deform_steps=90, max_gaussians=3000, validate_every=50, densify_every=50
     ),
@@ -126,6 +126,13 @@ def test_a_step_that_is_not_done_is_done_again_and_only_that(place: Path, tmp_pa
     lines: list[str] = []
     preprocess(CLIP, folder, TINY.preprocess, lines.append)
     assert [line.split(":")[0] for line in lines] == ["torso"]
+
+
+def test_footage_that_the_preflight_calls_bad_is_refused_with_advice(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="--anyway") as caught:
+        preprocess(CLIP, tmp_path / "dataset", PreprocessSettings(size=SIZE))
+    assert "length" in str(caught.value)
+    assert (tmp_path / "dataset" / "preflight.html").is_file()
 
 
 def test_a_dataset_of_other_settings_or_footage_is_not_mixed(place: Path, tmp_path: Path) -> None:
