@@ -26,7 +26,8 @@ RATE = 24000
 """Sample rate of the voice, Hz."""
 
 _FRAME_S = 0.025  # unit of the durations
-_MOST_SYMBOLS = 400  # the model takes 510; long stretches sound hurried well before that
+_LIMIT_SYMBOLS = 510
+_MOST_SYMBOLS = 400  # long stretches sound hurried well before that
 _LEAD_S, _TAIL_S = 0.10, 0.35  # silence kept before and after a sentence
 _LAGS_S = {"af_heart": 0.050, "am_michael": 0.060, "bf_emma": 0.060, "bm_george": 0.060}
 _USUAL_LAG_S = 0.060  # of the voices whose lag was not measured
@@ -129,21 +130,47 @@ class Kokoro:
         if not spoke:
             raise SpeechError("There is nothing in the text that can be said. Write some words in English.")
 
-    def _utter(self, tokens: list[Token], voice: str, speed: float) -> KokoroSpeech:
-        symbols, owners = self._symbols(tokens)
-        ids = [0, *(self._vocabulary[s] for s in symbols), 0]
-        style = self._style(voice)
+    def raw(self, symbols: str, style: np.ndarray, speed: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+        """Run the model by itself: nothing is trimmed, no lag removed.
+
+        Args:
+            symbols: Kokoro's characters, at most 510 (`symbols_of`).
+            style: float32 [256] or [1, 256]: row len(symbols) of a voice's `style`, or a blend of several.
+            speed: as for `speak`.
+
+        Returns:
+            float32 [n] at 24 kHz, and the duration of each symbol and of the blanks at both ends in frames
+            of 25 ms, int64 [len(symbols) + 2].
+
+        Raises:
+            SpeechError: a symbol the model does not know, or too many.
+        """
+        unknown = set(symbols) - set(self._vocabulary)
+        if unknown or not 0 < len(symbols) <= _LIMIT_SYMBOLS:
+            raise SpeechError(
+                f"The voice model takes 1 to {_LIMIT_SYMBOLS} known symbols; got {len(symbols)}, "
+                f"unknown among them: {' '.join(sorted(unknown)) or 'none'}."
+            )
         samples, frames = self._session.run(
             self._outputs,
             {
-                self._token_input: np.array([ids], np.int64),
-                "style": style[min(len(ids) - 2, len(style) - 1)],
+                self._token_input: np.array([[0, *(self._vocabulary[s] for s in symbols), 0]], np.int64),
+                "style": np.asarray(style, np.float32).reshape(1, 256),
                 "speed": np.array([speed], self._speed_type),
             },
         )
-        samples = np.clip(np.asarray(samples, np.float32).ravel(), -1.0, 1.0)
-        durations = np.asarray(frames, np.float64).ravel() * _FRAME_S
-        phones = phones_from_durations(symbols, owners, durations, _LAGS_S.get(voice, _USUAL_LAG_S))
+        sound = np.clip(np.asarray(samples, np.float32).ravel(), -1.0, 1.0)
+        return sound, np.asarray(frames).ravel().astype(np.int64)
+
+    def symbols_of(self, text: str, british: bool = False) -> str:
+        """Kokoro's characters of a text, spaces and marks included."""
+        return "".join(self._symbols([t for t in phonemize(text, british) if t.phonemes])[0])
+
+    def _utter(self, tokens: list[Token], voice: str, speed: float) -> KokoroSpeech:
+        symbols, owners = self._symbols(tokens)
+        styles = self.style(voice)
+        samples, frames = self.raw("".join(symbols), styles[min(len(symbols), len(styles) - 1)], speed)
+        phones = phones_from_durations(symbols, owners, frames * _FRAME_S, _LAGS_S.get(voice, _USUAL_LAG_S))
         phones = fit_pauses(phones, samples, RATE)
         speech = KokoroSpeech(samples, RATE, phones, _words(tokens, phones))
         return _trimmed(speech)
@@ -165,8 +192,8 @@ class Kokoro:
                 owners.append(-1)
         return symbols, owners
 
-    def _style(self, voice: str) -> np.ndarray:
-        """float32 [rows, 1, 256]: a style for each number of phonemes."""
+    def style(self, voice: str) -> np.ndarray:
+        """A voice: float32 [rows, 1, 256], one style for each number of symbols."""
         if voice not in self._styles:
             values = np.fromfile(self._folder / f"{voice}.bin", np.float32)
             if values.size == 0 or values.size % 256 or not np.isfinite(values).all():

@@ -80,6 +80,16 @@ def test_sentences_come_one_by_one_and_join_to_the_whole(kokoro):
     assert whole.phones[-1].end_s == pytest.approx(len(whole.samples) / RATE, abs=0.001)
 
 
+def test_the_raw_model_gives_a_duration_for_every_symbol(kokoro):
+    symbols = kokoro.symbols_of("Oh, no!")
+    assert symbols == "ˈO, nˈO!"
+    samples, frames = kokoro.raw(symbols, kokoro.style("af_heart")[len(symbols)], 1.0)
+    assert frames.shape == (len(symbols) + 2,)
+    assert len(samples) == frames.sum() * 600
+    with pytest.raises(SpeechError, match="unknown among them: ☂"):
+        kokoro.raw("☂", kokoro.style("af_heart")[1])
+
+
 def test_the_durations_output_needs_no_change_of_the_file(kokoro):
     from synctalk.speech.kokoro import _as_output
 
