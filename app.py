@@ -11,12 +11,15 @@ from typing import Any
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 import gradio as gr
+import spaces  # before anything that starts CUDA
+from spaces.config import Config
 
 from synctalk.errors import SyncTalkError
 from synctalk.interface import handlers, jobs, panels, style
 from synctalk.interface.avatar_tab import make_avatar_tab
 from synctalk.interface.handlers import Handlers
 from synctalk.interface.studio import Card, Studio
+from synctalk.speaking import device
 from synctalk.speaking.expression import PRESETS
 from synctalk.speech.text_to_speech import voices
 
@@ -197,6 +200,11 @@ def launch(page: gr.Blocks, host: str | None = None, port: int | None = None, **
     )
 
 
+# On ZeroGPU the frames of a video are rendered in one call for which a GPU is lent; voice, lips, blending
+# and encoding stay outside. Elsewhere the decorator does nothing and the call is not used.
+render_on_gpu = spaces.GPU(duration=device.seconds_needed)(device.render_all)
+
+
 def main() -> None:
     """Start the app from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -204,7 +212,7 @@ def main() -> None:
     parser.add_argument("--host", help="address to listen on (default: this machine only)")
     parser.add_argument("--port", type=int, help="default: 7860")
     args = parser.parse_args()
-    studio = Studio(args.avatars)
+    studio = Studio(args.avatars, render_on_gpu if Config.zero_gpu else None)
     page = build(studio)
     threading.Thread(target=studio.warm, daemon=True).start()
     launch(page, args.host, args.port)

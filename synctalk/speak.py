@@ -12,6 +12,7 @@ they are made, and memory does not grow with length.
 """
 
 import contextlib
+import functools
 import itertools
 import sys
 import threading
@@ -29,6 +30,7 @@ from numpy.typing import NDArray
 from synctalk.avatar import Avatar
 from synctalk.editing import Look, Stage
 from synctalk.errors import SpeechError, SyncTalkError
+from synctalk.face_sync.audio_visual_encoder import AudioVisualEncoder
 from synctalk.provenance import Credentials, can_sign, sign_video
 from synctalk.speaking.background import in_background
 from synctalk.speaking.chunks import ATTENTION_REACH, Chunk, chunks, lip_features
@@ -40,6 +42,7 @@ from synctalk.speaking.sound import FPS, MAX_SECONDS, Piece, Recording, from_tex
 from synctalk.speaking.subtitles import Subtitles
 from synctalk.speaking.transparent import TransparentWriter
 from synctalk.speech.captions import to_srt
+from synctalk.speech.voice_activity import speech_mask
 from synctalk.speech.words import Word
 from synctalk.video import VideoWriter
 
@@ -177,23 +180,25 @@ def open_voice(
     return from_text(text, voice, engine)
 
 
+@functools.cache
+def shared_encoder() -> AudioVisualEncoder:
+    """The audio-visual encoder, loaded at first use and shared; it keeps nothing between calls."""
+    return AudioVisualEncoder.from_pretrained()
+
+
 def _moments(
     pieces: Iterable[Piece], painter: Painter, expression: Expression, look: Look, seed: int
 ) -> Generator[Moment, None, None]:
     """The stages, one after the other."""
-    from synctalk.face_sync.audio_visual_encoder import AudioVisualEncoder
-    from synctalk.speech.voice_activity import speech_mask
-
     clock = painter.clock
-    encode = clock.measured("lips", AudioVisualEncoder.from_pretrained().encode)
+    encode = clock.measured("lips", shared_encoder().encode)
     stage = Stage(look, *painter.frame_size, centre_x=painter.centre_x)
     spoken = in_background(clock.timed("voice", pieces), depth=4)
     ready = in_background(chunks(lip_features(spoken, encode, speech_mask)), depth=3)
-    shots = in_background(painter.fetch(plan(ready, painter, expression, seed)), depth=12)
+    pictures = in_background(painter.pictures(plan(ready, painter, expression, seed)), depth=8)
     subtitles = Subtitles()
-    with contextlib.closing(shots):
-        for shot in shots:
-            picture = painter.paint(shot)
+    with contextlib.closing(pictures):
+        for shot, picture in pictures:
             moment = _moment(shot.chunk, shot.place, picture)
             if stage.active:
                 with clock.measure("dress"):

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from synctalk.avatar import Avatar
 from synctalk.errors import AvatarError, SyncTalkError
 from synctalk.logs import get_logger
-from synctalk.speak import preview
+from synctalk.speak import preview, shared_encoder
 from synctalk.speaking.expression import Expression
-from synctalk.speaking.painter import Painter
+from synctalk.speaking.painter import Elsewhere, Painter
+from synctalk.speech.text_to_speech import synthesize
 
 log = get_logger(__name__)
 SAMPLE = "Hello. This is how I sound."
@@ -41,9 +42,11 @@ class Studio:
 
     Args:
         avatars: names or folders to offer; None offers the bundled ones.
+        elsewhere: renders whole videos on another device; see `synctalk.speaking.device`.
     """
 
-    def __init__(self, avatars: list[str] | None = None) -> None:
+    def __init__(self, avatars: list[str] | None = None, elsewhere: Elsewhere | None = None) -> None:
+        self._elsewhere = elsewhere
         self._known = {Path(a).name: a for a in (avatars if avatars is not None else Avatar.available())}
         self._slots: dict[tuple[str, str], _Slot] = {}
         self._lock = threading.Lock()
@@ -76,7 +79,9 @@ class Studio:
             raise AvatarError(f"There is no avatar '{name}' here. Choose one of: {offered}.")
         with self._lock:
             if (name, purpose) not in self._slots:
-                self._slots[name, purpose] = _Slot(Painter(Avatar.from_pretrained(self._known[name])))
+                painter = Painter(Avatar.from_pretrained(self._known[name]))
+                painter.elsewhere = self._elsewhere
+                self._slots[name, purpose] = _Slot(painter)
             return self._slots[name, purpose]
 
     def still(self, name: str, expression: Expression) -> NDArray[np.uint8]:
@@ -95,5 +100,7 @@ class Studio:
             try:
                 self.still(name, Expression())
                 self.painter(name, "video")
+                synthesize(SAMPLE, engine="kokoro")
+                shared_encoder()
             except SyncTalkError as problem:
                 log.warning("Avatar %s is not ready: %s", name, problem)

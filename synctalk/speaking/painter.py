@@ -1,6 +1,7 @@
 """From what drives the face to finished frames: one avatar's renderer and source footage."""
 
-from collections.abc import Iterable, Iterator
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,12 +10,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from synctalk.avatar import Avatar
+from synctalk.speaking.background import in_background
 from synctalk.speaking.chunks import Chunk
 from synctalk.speaking.clock import Clock
 from synctalk.speaking.motion import Source
 from synctalk.video import VideoReader
 
 Image = NDArray[np.uint8]
+Elsewhere = Callable[[str, Tensor, list[int]], Iterable[Image]]
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,8 @@ class Painter:
 
         self.avatar = avatar
         self.clock = clock or Clock()
+        self.elsewhere: Elsewhere | None = None
+        """Renders all frames of a video in one call on another device; see `render_all`."""
         self._renderer = avatar.renderer()
         self._sync = PortraitSync(avatar.size, avatar.crop, avatar.torso)
         self._viewmats = avatar.viewmats
@@ -103,9 +108,27 @@ class Painter:
 
     def paint(self, shot: Shot) -> Image:
         """The finished frame, uint8 RGB [H,W,3]."""
-        assert shot.source is not None and shot.mattes is not None
         with self.clock.measure("render"), torch.inference_mode():
             viewmat = self._viewmats[shot.source_index]
             image, alpha = self._renderer.render(shot.condition[None], 0, viewmat)
+        return self.blend(shot, image, alpha)
+
+    def blend(self, shot: Shot, image: Tensor, alpha: Tensor) -> Image:
+        """A render, float32 [h,w,3] and [h,w], in its source frame: uint8 RGB [H,W,3]."""
+        assert shot.source is not None and shot.mattes is not None
         with self.clock.measure("blend"):
             return self._sync(shot.source, image, alpha, shot.mattes)
+
+    def pictures(self, planned: Iterable[Shot]) -> Iterator[tuple[Shot, Image]]:
+        """Each shot with its finished frame; sources are read ahead in a thread of their own."""
+        if self.elsewhere is None:
+            with contextlib.closing(in_background(self.fetch(planned), depth=12)) as shots:
+                for shot in shots:
+                    yield shot, self.paint(shot)
+            return
+        kept = list(planned)
+        conditions = torch.stack([shot.condition for shot in kept])
+        renders = self.elsewhere(str(self.avatar.folder), conditions, [shot.source_index for shot in kept])
+        for shot, rgba in zip(self.fetch(kept), renders, strict=True):
+            picture = torch.from_numpy(rgba.astype(np.float32) / 255)
+            yield shot, self.blend(shot, picture[..., :3], picture[..., 3])

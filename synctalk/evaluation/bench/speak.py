@@ -71,7 +71,8 @@ def table(result: dict[str, Any]) -> str:
     lines = [
         f"{result['avatar']}, {width}x{height}, {result['frames']} frames, sound to signed MP4",
         f"  {result['fps_end_to_end']:.1f} frames per second from end to end",
-        f"  {result['first_frame_s']:.2f} s to the first frame, {result['load_s']:.2f} s to load (after torch)",
+        f"  {result['first_frame_s']:.2f} s to the first frame",
+        f"  {result['load_s']:.2f} s to load, torch apart",
         "  ms per frame by stage (stages overlap):",
     ]
     lines += [f"    {stage:<12}{ms:7.2f}" for stage, ms in result["split_ms"].items()]
@@ -89,7 +90,7 @@ def first_frame(painter: Painter, sound: tuple[NDArray[np.float32], int]) -> flo
 
 
 def load_time(avatar: str) -> float:
-    """Seconds from `import synctalk` to an avatar ready to render, in a fresh process, torch already there."""
+    """Seconds from `import synctalk` to an avatar ready to render, in a fresh process, torch apart."""
     done = subprocess.run([sys.executable, "-c", _LOAD, avatar], capture_output=True, text=True, check=True)
     return float(done.stdout.split()[-1])
 
