@@ -243,9 +243,9 @@ def judge_sync(video: Path, sound: SoundMeasures, frames: int, threads: int = 2)
 
 
 def head_degrees(landmarks478: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Yaw and pitch in degrees, [n, 2], zero when the head faces the camera."""
+    """Yaw and pitch in degrees, [n, 2]: zero facing the camera, yaw positive to the subject's left."""
     template = ReadOut.from_pretrained().template.double().numpy()
-    return np.degrees(align(landmarks478, template)[1][:, :2]).astype(np.float64)
+    return np.degrees(align(landmarks478, template)[1][:, :2]) * np.array([-1.0, 1.0])
 
 
 def mouth_shapes(landmarks478: NDArray[np.float32]) -> int:

@@ -9,7 +9,7 @@ from synctalk.cli import main
 from synctalk.errors import TrainingError, VideoError
 from synctalk.speech.audio import load_audio
 from synctalk.training.preflight import Preflight, preflight
-from synctalk.training.preflight_measures import Camera, find_cuts, mouth_shapes, sharpness
+from synctalk.training.preflight_measures import Camera, find_cuts, head_degrees, mouth_shapes, sharpness
 from synctalk.video import VideoWriter, read_frames
 
 CLIP = Path(__file__).parents[1] / "data" / "ben_3s.mp4"
@@ -102,6 +102,14 @@ def test_a_file_that_is_no_video_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("not a video")
     with pytest.raises(VideoError):
         preflight(tmp_path / "text.mp4")
+
+
+def test_head_angles_follow_the_truth(clean: Preflight) -> None:
+    with np.load(CLIP.with_name("ben_3s_truth.npz")) as file:
+        truth = file["head_rot_deg"][::5, :2]
+    measured = head_degrees(clean.picture.landmarks478)
+    assert np.corrcoef(measured[:, 0], truth[:, 0])[0, 1] > 0.95
+    assert np.abs(measured - truth).max() < 10
 
 
 def test_a_cut_stands_out_from_the_motion_around_it() -> None:
