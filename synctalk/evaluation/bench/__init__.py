@@ -1,7 +1,7 @@
 """Speed on this machine. A bench is one module here with two functions:
 
-`run(seconds, ...) -> dict` measures and returns figures that JSON can hold; it may also take `avatar`, a name or
-folder. `table(result) -> str` shows them. A new bench also adds its name to BENCHES.
+`run(seconds, ...) -> dict` measures and returns figures that JSON can hold; it may also take `avatar`, a name
+or folder. `table(result) -> str` shows them. A new bench also adds its name to BENCHES.
 """
 
 BENCHES = {

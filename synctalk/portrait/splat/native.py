@@ -84,7 +84,8 @@ class _Rasterize(torch.autograd.Function):
         grad_background = None
         if background is not None and ctx.needs_input_grad[8]:
             grad_background = torch.einsum("hwd,hw->d", grad_image, 1 - alpha)
-        return (*grads, grad_view, None, None, grad_background, grad_screen, None)
+        screen = grad_screen if ctx.needs_input_grad[9] else None
+        return (*grads, grad_view, None, None, grad_background, screen, None)
 
 
 def rasterize_native(

@@ -79,6 +79,15 @@ def test_arguments_that_are_not_contiguous_are_drawn_alike():
     assert torch.equal(rasterize(*strided, backend="native")[0], rasterize(*case, backend="native")[0])
 
 
+def test_gradients_flow_where_only_some_inputs_want_them():
+    case = random_case(count=20)
+    colors = case.colors.clone().requires_grad_()
+    image, _ = rasterize(*case._replace(colors=colors), backend="native")
+    image.sum().backward()
+    assert colors.grad is not None
+    assert colors.grad.abs().sum() > 0
+
+
 def test_an_unknown_instruction_set_is_refused_by_name():
     with pytest.raises(ValueError, match="sse1"):
         rasterize_native(*random_case(count=3), isa="sse1")

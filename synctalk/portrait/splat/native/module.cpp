@@ -199,6 +199,7 @@ void rgb_to_yuv420(In<-1, -1, 3> rgb, In<3, 4> matrix, Array<uint8_t, nb::shape<
 }  // namespace
 
 NB_MODULE(_native, m) {
+    nb::set_leak_warnings(false);  // an autograd graph alive at exit is no leak worth a user's worry
     m.doc() = "Gaussian splatting on the CPU: see synctalk.portrait.splat.native.";
     m.def("instruction_sets", [] {
         std::vector<std::string> names;
