@@ -4,6 +4,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+from synctalk.errors import TrainingError
 from synctalk.logs import get_logger
 
 log = get_logger(__name__)
@@ -37,7 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--licence", default="other", metavar="ID", help="licence id for the card, e.g. cc-by-4.0"
     )
-    parser.add_argument("--licence-text", metavar="TEXT", help="licence and attribution in words")
+    parser.add_argument(
+        "--licence-text", metavar="TEXT", help="licence and attribution in words; @FILE reads them"
+    )
     parser.add_argument("--steps", type=int, metavar="N", help="steps of stage 2, in place of the profile's")
     parser.add_argument(
         "--anyway", action="store_true", help="train although the preflight finds something bad"
@@ -64,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
         out,
         args.work or Path(f"{args.name}.training"),
         settings,
-        {"id": args.licence, "text": args.licence_text or OWN_LICENCE["text"]},
+        {"id": args.licence, "text": _licence_text(args.licence_text) or OWN_LICENCE["text"]},
         log.info,
     )
     figures = avatar.description["training"]["evaluation"]
@@ -74,3 +77,13 @@ def run(args: argparse.Namespace) -> int:
         f"LMD {figures['lmd_px']:.2f} px"
     )
     return 0
+
+
+def _licence_text(given: str | None) -> str | None:
+    """The text itself, or what the file after an @ holds."""
+    if given is None or not given.startswith("@"):
+        return given
+    path = Path(given[1:])
+    if not path.is_file():
+        raise TrainingError(f"There is no file {path} with the licence text.")
+    return path.read_text(encoding="utf-8").strip()

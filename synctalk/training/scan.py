@@ -28,7 +28,7 @@ def scan_of(picture: PictureMeasures) -> Scan:
         TrainingError: no face in most of them.
     """
     landmarks = np.stack([look.landmarks478 for look in picture.looks])
-    missing = ~np.isfinite(landmarks).all(axis=(1, 2))
+    missing = np.asarray(~np.isfinite(landmarks).all(axis=(1, 2)))
     if missing.mean() > 0.5:
         raise TrainingError(
             f"A face is visible in only {100 * (1 - missing.mean()):.0f} % of the frames. "
