@@ -77,11 +77,16 @@ def preprocess(
     return _run(
         Path(video),
         Path(folder),
-        asdict(settings),
+        _what_matters(settings),
         lambda path: _plan(path, settings, Path(folder)),
         None,
         report,
     )
+
+
+def _what_matters(settings: PreprocessSettings) -> dict[str, Any]:
+    """The settings that change the dataset."""
+    return {key: value for key, value in asdict(settings).items() if key != "insist"}
 
 
 def prepare_truth(
