@@ -1,4 +1,4 @@
-"""Runs every native entry on ordinary and hostile scenes while a sanitizer watches: exercise_native.py MODULE.
+"""Runs every native entry on ordinary and hostile scenes under a sanitizer: exercise_native.py MODULE.
 
 Needs only NumPy: torch and a sanitizer in one process take minutes.
 """
