@@ -62,9 +62,15 @@ class ExpertTraining:
     """Settings of the sync expert's training."""
 
     minutes: float = 5.0
+    """Wall-clock budget; the learning rate follows a cosine over it."""
+    steps: int | None = None
+    """End after so many steps if the time is not up before."""
     batch: int = 192
+    """Pairs per step."""
     learning_rate: float = 1.5e-3
+    """Peak rate of AdamW."""
     negatives: int = 8
+    """Mouths of other times of the same clip per true pair."""
     seed: int = 0
 
 
@@ -225,7 +231,7 @@ def train_expert(clips: Clips, settings: ExpertTraining, report: Report | None =
     optimizer = torch.optim.AdamW(expert.parameters(), lr=settings.learning_rate, weight_decay=0.01)
     weights, clock, step = sampling_weights(clips), _Clock(settings.minutes, settings.learning_rate), 0
     draws = np.cumsum(weights)
-    while clock.gone < 1.0:
+    while clock.gone < 1.0 and step != settings.steps:
         frames = np.searchsorted(draws, rng.random(settings.batch)).clip(0, len(clips) - 1)
         windows = augment(torch.from_numpy(clips.windows(frames))).transpose(1, 2)
         mouths, differs = _pairs(clips, frames, scale, settings.negatives, rng)
@@ -236,7 +242,7 @@ def train_expert(clips: Clips, settings: ExpertTraining, report: Report | None =
         _set_rate(optimizer, clock.rate())
         optimizer.step()
         step += 1
-        if report and step % 50 == 0:
+        if report and (step % 50 == 0 or step == settings.steps):
             report(
                 {"step": step, "loss": float(loss.detach()), "correct": float(correct), "gone": clock.gone}
             )

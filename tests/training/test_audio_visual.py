@@ -89,18 +89,18 @@ def test_augmentation_keeps_the_range_and_changes_each_window_differently(clips:
 
 
 def test_the_expert_learns(clips: Clips) -> None:
-    seen: list[float] = []
-    expert = train_expert(
-        clips, ExpertTraining(minutes=0.12, batch=32), lambda values: seen.append(values["loss"])
-    )
-    assert not expert.training
-    assert len(seen) >= 1 and np.isfinite(seen).all()
+    losses: list[float] = []
+    for steps in (1, 60):
+        settings = ExpertTraining(minutes=5.0, steps=steps, batch=32)
+        expert = train_expert(clips, settings, lambda values: losses.append(values["loss"]))
+        assert not expert.training
+    assert losses[-1] < 0.9 * losses[0]
 
 
 def test_the_encoder_s_loss_falls_and_frozen_blocks_stay(clips: Clips) -> None:
-    expert = train_expert(clips, ExpertTraining(minutes=0.01, batch=32))
-    trainer = EncoderTrainer(clips, expert, EncoderTraining(batch=16, bfloat16=False))
-    losses = [trainer.step(1e-3)["total"] for _ in range(16)]
+    expert = train_expert(clips, ExpertTraining(steps=1, batch=16))
+    trainer = EncoderTrainer(clips, expert, EncoderTraining(batch=12, bfloat16=False))
+    losses = [trainer.step(1e-3)["total"] for _ in range(12)]
     assert np.mean(losses[-4:]) < 0.8 * np.mean(losses[:3])
     trainer.freeze_lower_blocks()
     lowest = trainer.encoder.audio_encoder[0].conv_block[0].weight.detach().clone()
@@ -111,7 +111,7 @@ def test_the_encoder_s_loss_falls_and_frozen_blocks_stay(clips: Clips) -> None:
 
 
 def test_a_run_ends_in_time_with_features_of_unit_spread(clips: Clips, tmp_path) -> None:
-    expert = train_expert(clips, ExpertTraining(minutes=0.01, batch=16))
+    expert = train_expert(clips, ExpertTraining(steps=1, batch=16))
     encoder = train_encoder(clips, expert, EncoderTraining(minutes=0.02, batch=8), tmp_path)
     features = encoder.encode_windows(clips.windows(np.arange(len(clips))).transpose(0, 2, 1))
     spread = features.std(0)
@@ -123,7 +123,7 @@ def test_a_run_ends_in_time_with_features_of_unit_spread(clips: Clips, tmp_path)
 def test_too_little_speech_is_refused(clips: Clips) -> None:
     short = make_clips([np.zeros(16000, np.float32)], [[Phone("sil", 0.0, 1.0, 1.0)]], ["a"])
     with pytest.raises(TrainingError, match="too few"):
-        train_expert(short, ExpertTraining(minutes=0.01))
+        train_expert(short, ExpertTraining(steps=1))
 
 
 def test_scaling_changes_nothing_but_the_scale(clips: Clips) -> None:
@@ -146,7 +146,7 @@ def test_a_probe_reads_what_is_linear_and_may_say_more_than_shut() -> None:
     probe = fit_probe(features, opening, np.tile(opening[:, None], (1, 11)))
     read = probe(features)
     assert read.shape == (600, 12)
-    assert np.corrcoef(np.maximum(read[:, 0], 0), opening)[0, 1] > 0.99
+    assert np.corrcoef(np.maximum(read[:, 0], 0), opening)[0, 1] > 0.97
 
 
 def test_figures_of_a_readable_voice_are_high_and_of_noise_are_low(clips: Clips) -> None:
