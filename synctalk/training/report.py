@@ -103,6 +103,9 @@ def write_report(
             "</figure>",
             '<figure><video src="report/heldout.mp4" controls loop></video>',
             "<figcaption>Truth left, render right; never trained on.</figcaption></figure>",
+            '<figure><img src="report/expressions.jpg" alt="extreme expressions">',
+            "<figcaption>Each driven coefficient at 0, at the person's own reach, and at 1.</figcaption>",
+            "</figure>",
             '<div class="curves">',
             curve(
                 "Mouth opening over eye distance (frames)",

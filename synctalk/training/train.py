@@ -25,9 +25,10 @@ from synctalk.speech.audio import load_audio
 from synctalk.torso.restorer import TorsoRestorer
 from synctalk.training.codebook import CodebookTraining, train_codebook
 from synctalk.training.dataset import Dataset
+from synctalk.training.expression_sheet import expression_sheet
 from synctalk.training.fitting_crops import PortraitDataset
 from synctalk.training.live import LiveLine, read_history
-from synctalk.training.pack import seal_avatar, write_files
+from synctalk.training.pack import quiet_frame, seal_avatar, write_files
 from synctalk.training.preprocess import PreprocessSettings, fast, preprocess
 from synctalk.training.report import HeldOut, write_report
 from synctalk.training.stages import PortraitTraining, train_portrait
@@ -127,6 +128,7 @@ def train_avatar(
             "evaluation": {key: round(value, 4) for key, value in evaluation.figures.items()},
         }
         avatar = seal_avatar(dataset, out, name, consent, licence or OWN_LICENCE, facts)
+        expression_sheet(avatar, out / "report" / "expressions.jpg", quiet_frame(dataset))
         size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) / 1e6
         write_report(
             out / "report.html",

@@ -103,7 +103,8 @@ def test_figures_and_report_are_written(place: Path) -> None:
     assert "<svg" in page and "report/frames.jpg" in page and "Held-out PSNR by step" in page
     held_out = probe(place / "avatar" / "report" / "heldout.mp4")
     assert (held_out.frames, held_out.has_audio) == (8, True)
-    assert (place / "avatar" / "report" / "frames.jpg").stat().st_size > 1000
+    for sheet in ("frames.jpg", "expressions.jpg"):
+        assert (place / "avatar" / "report" / sheet).stat().st_size > 1000
 
 
 def test_a_finished_training_does_nothing_again(place: Path, tmp_path: Path) -> None:

@@ -1,0 +1,52 @@
+"""A sheet of extreme expressions: each driven coefficient at 0, at the person's own reach, and at 1."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from synctalk.avatar import Avatar
+from synctalk.evaluation.reconstruction import bounding
+from synctalk.face_sync.blendshapes import BLENDSHAPE_NAMES, CORE_SEVEN, SMILE
+
+TILE = 192
+GREY = 0.5
+
+
+def expression_sheet(avatar: Avatar, path: Path, frame: int) -> None:
+    """Writes a JPEG of one row per coefficient (core seven, both smiles): 0, reach (98th percentile), 1.
+
+    Args:
+        avatar: who is shown, mouth shut, everything else at rest.
+        path: the picture.
+        frame: source frame whose pose is taken.
+    """
+    rest, reach = avatar.expression_limits()
+    rows = [(BLENDSHAPE_NAMES[i], i) for i in (*CORE_SEVEN, *SMILE)]
+    curves = rest.repeat(3 * len(rows), 1)
+    for row, (_, index) in enumerate(rows):
+        curves[3 * row : 3 * row + 3, index] = torch.tensor([0.0, float(reach[index]), 1.0])
+    count = len(curves)
+    renderer = avatar.renderer()
+    conditions = renderer.conditions(torch.zeros(count, 512), curves, torch.ones(count, dtype=torch.bool))
+    box = bounding(avatar.mattes(frame)[1] >= 128)
+    viewmat = avatar.viewmats[frame]
+    tiles = []
+    for index in range(count):
+        image, alpha = renderer.render(conditions, index, viewmat)
+        over = image.numpy() + GREY * (1 - alpha.numpy()[..., None])
+        tiles.append(_labelled(over[box], rows[index // 3][0], float(curves[index, rows[index // 3][1]])))
+    pairs = [np.concatenate(tiles[start : start + 3], axis=1) for start in range(0, count, 3)]
+    half = -(-len(pairs) // 2)
+    pairs += [np.zeros_like(pairs[0])] * (2 * half - len(pairs))
+    sheet = np.concatenate([np.concatenate(pairs[:half]), np.concatenate(pairs[half:])], axis=1)
+    cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 82])
+
+
+def _labelled(picture: NDArray[np.float32], name: str, value: float) -> NDArray[np.uint8]:
+    tile = cv2.resize(picture, (TILE, TILE), interpolation=cv2.INTER_AREA)
+    shown = np.rint(np.clip(tile, 0, 1) * 255).astype(np.uint8)
+    text, black, font = f"{name} {value:.2f}", (20, 20, 20), cv2.FONT_HERSHEY_SIMPLEX
+    return np.asarray(cv2.putText(shown, text, (4, TILE - 6), font, 0.4, black, 1, cv2.LINE_AA), np.uint8)
