@@ -17,6 +17,15 @@ class Offsets:
     scales: Tensor  # [N,3], added to the logarithm
     colors: Tensor | None  # [N,3]
 
+    def spread(self, rows: Tensor, count: int) -> "Offsets":
+        """The same offsets as those of `rows` [n] among `count` Gaussians; the others have none."""
+
+        def place(values: Tensor) -> Tensor:
+            return values.new_zeros(count, values.shape[1]).index_copy(0, rows, values)
+
+        colors = None if self.colors is None else place(self.colors)
+        return Offsets(place(self.means), place(self.quats), place(self.scales), colors)
+
 
 class Deformation(nn.Module):
     """A shared trunk and one regressor per attribute.

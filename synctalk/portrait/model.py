@@ -18,13 +18,14 @@ from torch.nn import functional as F
 
 from synctalk.errors import AvatarError
 from synctalk.portrait.canonical import CanonicalGaussians, sh_to_rgb
-from synctalk.portrait.deformation import Deformation
+from synctalk.portrait.deformation import Deformation, Offsets
 from synctalk.portrait.settings import PortraitSettings
 from synctalk.portrait.silence import silence_weights
 from synctalk.portrait.triplane import TriPlane
 from synctalk.tensor_file import load_module, read_tensors, write_tensors
 
 FORMAT = 1
+LIPS_INPUT = 512  # features per frame of the audio-visual encoder
 # A scale beyond these is no part of a head: e^-7 is 0.1 mm, e^-1.2 is 3 cm.
 LOG_SCALE_RANGE = (-7.0, -1.2)
 
@@ -44,9 +45,12 @@ class Gaussians:
 class PortraitModel(nn.Module):
     """Everything portrait.safetensors holds."""
 
+    lips_mean: Tensor
+    lips_std: Tensor
     expression_mean: Tensor
     expression_std: Tensor
     condition_samples: Tensor
+    deforms: Tensor
 
     def __init__(self, count: int, settings: PortraitSettings, temporal: nn.Module, facial: nn.Module):
         super().__init__()
@@ -61,9 +65,13 @@ class PortraitModel(nn.Module):
         # What the lip feature is while nobody speaks; learnt from the silent frames.
         self.closed_mouth = nn.Parameter(torch.zeros(settings.lip_features))
         drivers = len(settings.lower) + len(settings.upper)
+        self.register_buffer("lips_mean", torch.zeros(LIPS_INPUT))
+        self.register_buffer("lips_std", torch.ones(LIPS_INPUT))
         self.register_buffer("expression_mean", torch.zeros(drivers))
         self.register_buffer("expression_std", torch.ones(drivers))
-        # Conditions seen in training, for finding out which Gaussians can move at all.
+        # Conditions seen in training, for finding out which Gaussians do move.
+        # Which Gaussians the networks may move at all, bool [N]: hair away from the face never does.
+        self.register_buffer("deforms", torch.ones(count, dtype=torch.bool))
         self.register_buffer("condition_samples", torch.zeros(64, settings.lower_dim + settings.upper_dim))
 
     def expression_drivers(self, expressions: Tensor) -> Tensor:
@@ -77,10 +85,14 @@ class PortraitModel(nn.Module):
         `lips` [T,512] from the audio-visual encoder, `expressions` [T,52], `silence` [T] bool from
         voice activity: where it lasts, the learnt closed-mouth code takes the place of the lip feature.
         """
-        spoken = self.temporal(lips)
+        spoken = self.temporal(self.standard_lips(lips))
         if silence is not None:
             spoken = self.closed(spoken, silence_weights(silence))
         return torch.cat([spoken, self.expression_drivers(expressions)], dim=1)
+
+    def standard_lips(self, lips: Tensor) -> Tensor:
+        """Encoder features [...,512] with the mean and spread they had in training taken out."""
+        return (lips - self.lips_mean) / self.lips_std
 
     def closed(self, spoken: Tensor, weight: Tensor) -> Tensor:
         """`spoken` [T,32] moved to the closed-mouth code by `weight` [T] in [0,1]."""
@@ -94,15 +106,19 @@ class PortraitModel(nn.Module):
         `viewmat` [4,4]; `condition` [L+U] or None for the canonical head; `rows` [n] to compute only
         some Gaussians.
         """
-        means = self.canonical.means if rows is None else self.canonical.means.index_select(0, rows)
+        means: Tensor = self.canonical.means
+        deforms = self.deforms
+        if rows is not None:
+            means, deforms = means.index_select(0, rows), deforms[rows]
         features = self.triplane(means)
         with torch.autocast(means.device.type, torch.bfloat16, enabled=self.half_networks):
             at_rest = self.canonical(features, rows)
             offsets = None
             if condition is not None:
-                lower, upper = self.facial(features, means[:, 1].detach())
-                split = self.settings.lower_dim
-                offsets = self.deformation(features, lower * condition[:split], upper * condition[split:])
+                able = torch.nonzero(deforms).squeeze(1)
+                offsets = self._offsets(features[able], means[able, 1].detach(), condition).spread(
+                    able, len(means)
+                )
         position, rotation, scale = at_rest.means, at_rest.quats, at_rest.scales
         if offsets is not None:
             position, rotation = position + offsets.means, rotation + offsets.quats
@@ -117,6 +133,12 @@ class PortraitModel(nn.Module):
             offsets=None if offsets is None else offsets.means,
         )
 
+    def _offsets(self, features: Tensor, heights: Tensor, condition: Tensor) -> Offsets:
+        """Eq. 6 and 19 for Gaussians with `features` [n,D] at `heights` [n]."""
+        lower, upper = self.facial(features, heights)
+        split = self.settings.lower_dim
+        return self.deformation(features, lower * condition[:split], upper * condition[split:])
+
     def save(self, path: str | Path) -> None:
         """Write portrait.safetensors; what only colours and moves is stored in half precision."""
         write_tensors(path, packed(self.state_dict()), {"format": FORMAT, **self.settings.as_dict()})
@@ -124,7 +146,7 @@ class PortraitModel(nn.Module):
 
 def packed(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """The tensors as stored: float32 where rounding would show (positions, statistics), else float16."""
-    exact = ("canonical.means", "expression_", "facial.", "temporal.")
+    exact = ("canonical.means", "lips_", "expression_", "facial.", "temporal.")
     return {
         name: value if name.startswith(exact) or not value.is_floating_point() else value.half()
         for name, value in state.items()

@@ -66,68 +66,66 @@ class PortraitSync:
         """
         self._check(frame, image, alpha, mattes)
         opacity = alpha.numpy()
-        face = (mattes[0] >= _HALF).view(np.uint8)
-        hair = ((mattes[1] >= _HALF) & (mattes[0] < _HALF)).view(np.uint8)
-        rendered = ((opacity > 0.5) & (hair == 0)).view(np.uint8)
-        region = widened(face | rendered, self.widen)
-        self.region = region.view(bool)
-        # Towards hair the render fades out; everywhere else its own alpha is its edge.
-        soft = cv2.blur(widened(hair, self.blur).astype(np.float32), (2 * self.blur + 1,) * 2)
-        keep = (1 - soft) * region
+        face, head = above(mattes[0], _HALF - 1), above(mattes[1], _HALF - 1)
+        hair = head & ~face
+        rendered = above(opacity, 0.5) & ~hair
+        self.region = np.zeros(face.shape, dtype=bool)
         out = frame.copy()
-        x, y, w, h = self.crop
-        place = out[y : y + h, x : x + w]
-        box = bounds(region)
+        box = bounds(face | rendered)
         if box is None:
             return out
-        self._blend(place, image.numpy(), opacity, keep, region, box)
-        chin = self._showing_chin(face, opacity * keep)
-        if self.restorer is not None and chin.any():
-            self._restore(place, frame[y : y + h, x : x + w], image.numpy(), opacity * keep, keep, chin, hair)
+        x0, y0, x1, y1 = grown(box, self.widen + 1, self.size)
+        here = np.s_[y0:y1, x0:x1]  # everything below happens in this part of the picture
+        region = widened((face | rendered)[here], self.widen)
+        self.region[here] = region > 0
+        # Towards hair the render fades out; everywhere else its own alpha is its edge.
+        soft = np.asarray(cv2.blur(widened(hair[here], self.blur), (2 * self.blur + 1,) * 2), np.uint8)
+        keep = (~soft & region).astype(np.float32) * np.float32(1 / 255)
+        cover = opacity[here] * keep
+        color = image.numpy()[here] * keep[..., None]
+        x, y, w, h = self.crop
+        place, source = out[y : y + h, x : x + w], frame[y : y + h, x : x + w]
+        self._blend(place, color, cover, region, (x0, y0, x1, y1))
+        if self.restorer is not None:
+            chin = self._showing_chin(face[here], cover)
+            if chin.any():
+                hole = widened(chin, self.widen) & region & ~hair[here]
+                self._restore(place, source, color, cover, hole, (x0, y0))
         return out
 
     def _blend(
-        self,
-        place: Frame,
-        image: Map,
-        opacity: Map,
-        keep: Map,
-        region: Frame,
-        box: tuple[int, int, int, int],
+        self, place: Frame, color: Map, cover: Map, region: Frame, box: tuple[int, int, int, int]
     ) -> None:
         """Render over source inside `box` of the picture, written into `place` [h',w',3]."""
-        x0, y0, x1, y1 = box
-        color, cover, inside = (
-            image[y0:y1, x0:x1] * keep[y0:y1, x0:x1, None],
-            (opacity * keep)[y0:y1, x0:x1],
-            region[y0:y1, x0:x1],
-        )
         X0, Y0, X1, Y1 = self._in_source(box)
-        fit = (X1 - X0, Y1 - Y0)
-        if fit != (x1 - x0, y1 - y0):
+        part, fit = place[Y0:Y1, X0:X1], (X1 - X0, Y1 - Y0)
+        same = fit == (box[2] - box[0], box[3] - box[1])
+        if not same:
             color, cover = resized(color, fit), resized(cover, fit)
-            inside = resized(inside, fit, exact=True)
-        part = place[Y0:Y1, X0:X1]
-        mixed = color * 255
-        mixed += part * (1 - cover)[..., None]
-        np.copyto(part, cv2.convertScaleAbs(mixed), where=inside.view(bool)[..., None])
+        mixed = part * (1 - cover)[..., None]
+        mixed += color * np.float32(255)
+        if same:  # cover is zero outside the region: those pixels come out as they went in
+            part[:] = cv2.convertScaleAbs(mixed)
+        else:
+            inside = resized(region, fit, exact=True) > 0
+            np.copyto(part, cv2.convertScaleAbs(mixed), where=inside[..., None])
 
     def _restore(
-        self, place: Frame, source: Frame, image: Map, cover: Map, keep: Map, chin: Frame, hair: Frame
+        self, place: Frame, source: Frame, color: Map, cover: Map, hole: Frame, corner: tuple[int, int]
     ) -> None:
-        """Let the restorer make up the picture around `chin` [h,w], where the source's chin shows."""
+        """Let the restorer make up the picture where `hole` is set; maps begin at `corner` (x, y)."""
         assert self.restorer is not None
-        hole = widened(chin, self.widen) & self.region.view(np.uint8) & (1 - hair)
-        box = bounds(widened(hole, 2 * self.widen))
-        if box is None:
+        found = bounds(hole)
+        if found is None:
             return
-        x0, y0, x1, y1 = box
-        X0, Y0, X1, Y1 = self._in_source(box)
-        fit, here = (X1 - X0, Y1 - Y0), np.s_[y0:y1, x0:x1]
+        x0, y0, x1, y1 = grown(found, 2 * self.widen, (hole.shape[1], hole.shape[0]))
+        here = np.s_[y0:y1, x0:x1]
+        X0, Y0, X1, Y1 = self._in_source((x0 + corner[0], y0 + corner[1], x1 + corner[0], y1 + corner[1]))
+        fit = (X1 - X0, Y1 - Y0)
         background = cv2.resize(source[Y0:Y1, X0:X1], (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA)
-        gap = hole[here].astype(np.float32)
+        gap = (hole[here] > 0).astype(np.float32)
         filled = self.restorer.fill(
-            torch.from_numpy(image[here] * keep[here][..., None]),
+            torch.from_numpy(np.ascontiguousarray(color[here])),
             torch.from_numpy(np.ascontiguousarray(cover[here])),
             torch.from_numpy(background.astype(np.float32) / 255),
             torch.from_numpy(gap),
@@ -142,8 +140,8 @@ class PortraitSync:
         np.copyto(part, cv2.convertScaleAbs(mixed), where=(soft > 0)[..., None])
 
     def _showing_chin(self, face: Frame, cover: Map) -> Frame:
-        """Where cheeks and chin of the source [h,w] lie outside the rendered face."""
-        showing = narrowed(face, self.slack) & (cover < 0.5)
+        """Where cheeks and chin of the source lie outside the rendered face; `face` and `cover` [h,w]."""
+        showing = narrowed(face, self.slack) & ~above(cover, 0.5)
         rows = np.flatnonzero(face.any(1))
         if len(rows):
             showing[: (rows[0] + rows[-1]) // 2] = 0
@@ -182,17 +180,22 @@ def lay_over(
     return out
 
 
+def above(values: NDArray[Any], limit: float) -> Frame:
+    """A mask [h,w], 255 where `values` [h,w] exceed `limit` and 0 elsewhere."""
+    return (values > limit).view(np.uint8) * np.uint8(255)
+
+
 def widened(mask: Frame, pixels: int) -> Frame:
-    """A 0/1 mask [h,w] grown by `pixels` (an octagon: a square and a diamond would differ at corners)."""
+    """A mask [h,w] grown by `pixels` along the axes, to an octagon."""
     square = cv2.dilate(mask, np.ones((2 * (pixels // 2) + 1,) * 2, np.uint8))
-    rest = pixels - pixels // 2
-    return np.asarray(
-        cv2.dilate(square, cv2.getStructuringElement(cv2.MORPH_CROSS, (2 * rest + 1,) * 2)), np.uint8
-    )
+    length = 2 * (pixels - pixels // 2) + 1
+    across = cv2.dilate(square, np.ones((1, length), np.uint8))
+    down = cv2.dilate(square, np.ones((length, 1), np.uint8))
+    return np.asarray(cv2.bitwise_or(across, down), np.uint8)
 
 
 def narrowed(mask: Frame, pixels: int) -> Frame:
-    """A 0/1 mask [h,w] shrunk by `pixels`."""
+    """A mask [h,w] shrunk by `pixels`."""
     return np.asarray(cv2.erode(mask, np.ones((2 * pixels + 1,) * 2, np.uint8)), np.uint8)
 
 
@@ -205,7 +208,11 @@ def resized(picture: NDArray[Any], size: tuple[int, int], exact: bool = False) -
 
 def bounds(mask: Frame) -> tuple[int, int, int, int] | None:
     """x0, y0, x1, y1 of what is set in a mask [h,w], or None."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
-        return None
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+    x, y, width, height = cv2.boundingRect(mask)
+    return (x, y, x + width, y + height) if width else None
+
+
+def grown(box: tuple[int, int, int, int], pixels: int, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """A box with a margin, inside a picture of `size` (width, height)."""
+    x0, y0, x1, y1 = box
+    return max(x0 - pixels, 0), max(y0 - pixels, 0), min(x1 + pixels, size[0]), min(y1 + pixels, size[1])

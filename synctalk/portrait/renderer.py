@@ -60,16 +60,18 @@ class PortraitRenderer:
         self.last = torch.cat([regressor.weight for regressor in regressors]).T.contiguous()
         bias = torch.cat([regressor.bias for regressor in regressors])
         tint = [torch.zeros_like(at_rest.means)] if self.has_colors else []
-        rest = torch.cat([at_rest.means, at_rest.quats, at_rest.scales, *tint], dim=1) + bias
+        rigid = torch.cat([at_rest.means, at_rest.quats, at_rest.scales, *tint], dim=1)
+        rest = rigid + bias
         constant = model.deformation.from_feature(features)
         split = model.settings.lower_dim
         self.halves = []
-        state = rest.clone()
+        # Those that no condition reaches still have the offset of no condition at all.
+        state = torch.where(model.deforms[:, None], rest + self._offsets(constant.clone()), rigid)
         for columns, attention, first in (
             (slice(0, split), lower, model.deformation.from_lower),
             (slice(split, None), upper, model.deformation.from_upper),
         ):
-            reached = torch.nonzero(attention.abs().amax(1) > 0).squeeze(1)
+            reached = torch.nonzero((attention.abs().amax(1) > 0) & model.deforms).squeeze(1)
             half = _Half(
                 reached,
                 columns,
@@ -87,8 +89,6 @@ class PortraitRenderer:
                     half.rest[keep],
                 )
             )  # fmt: skip
-        nobody = (lower.abs().amax(1) == 0) & (upper.abs().amax(1) == 0)
-        state[nobody] = self._offsets(constant[nobody]) + rest[nobody]
         self.state = state  # [N,10 or 13] position, rotation, log scale, colour offset
         self.opacities = at_rest.opacities.sigmoid().contiguous()
         self.rest_means = at_rest.means.contiguous()

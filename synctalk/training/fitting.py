@@ -59,8 +59,8 @@ class Fit:
         self.crops = Crops(data)
         self.step, self.restores, self.rate = 0, 0, 1.0
         self.generator = torch.Generator().manual_seed(training.seed)
-        start = int(training.start_fraction * training.max_gaussians)
-        points, colors, spacing = starting_points(data, start, self.generator)
+        start = starting_points(data, int(training.start_fraction * training.max_gaussians), self.generator)
+        count = len(start.points)
         torch.manual_seed(training.seed)
         facial = make_facial(
             triplane_dim=settings.triplane_dim,
@@ -69,13 +69,13 @@ class Fit:
             hidden_dim=settings.attention_hidden,
             nose_height=float(np.asarray(data.neutral68)[_NOSE_TIP, 1]),
         )
-        self.model = PortraitModel(len(points), settings, make_temporal(), facial)
-        randomly = training.predicted == "random"
-        start_canonical(self.model.canonical, points, colors, spacing, randomly, self.generator)
-        self._measure_expressions()
+        self.model = PortraitModel(count, settings, make_temporal(), facial)
+        start_canonical(self.model.canonical, start, training.predicted == "random", self.generator)
+        self.model.deforms.copy_(start.deforms)
+        self._measure_drivers()
         self.optimizer = self._optimizer()
-        self.density = Density.empty(len(points))
-        self.travel = torch.zeros(len(points))  # the farthest each has been seen from where it rests
+        self.density = Density.empty(count)
+        self.travel = torch.zeros(count)  # the farthest each has been seen from where it rests
         self.model.half_networks = has_bfloat16()
         self.watch = LossWatch(training.worst_factor)
         self.perceptual = PerceptualLoss()
@@ -177,6 +177,7 @@ class Fit:
         for name in PER_GAUSSIAN:
             old = getattr(self.model.canonical, name)
             setattr(self.model.canonical, name, nn.Parameter(old.new_zeros(count, *old.shape[1:])))
+        self.model.deforms = state["model"]["deforms"].clone()
         try:
             self.model.load_state_dict(state["model"])
             self.optimizer = self._optimizer()
@@ -211,9 +212,10 @@ class Fit:
     def _condition(self, frame: int) -> Tensor:
         """Conditions [L+U] of one frame, with the attention window cut at the ends of its stretch."""
         window = self.windows[frame]
-        lips = np.zeros((len(window), self.data.lips.shape[1]), dtype=np.float32)
-        lips[window >= 0] = self.data.lips[window[window >= 0]]
-        spoken = self.model.temporal.windows(torch.from_numpy(lips)[None])
+        inside = torch.from_numpy(np.array(self.data.lips[window[window >= 0]], dtype=np.float32))
+        lips = torch.zeros(1, len(window), inside.shape[1])
+        lips[0, torch.from_numpy(window >= 0)] = self.model.standard_lips(inside)
+        spoken = self.model.temporal.windows(lips)
         spoken = self.model.closed(spoken, self.silent[frame : frame + 1])
         expression = torch.from_numpy(np.array(self.data.expressions[frame : frame + 1], dtype=np.float32))
         return torch.cat([spoken, self.model.expression_drivers(expression)], dim=1)[0]
@@ -301,9 +303,13 @@ class Fit:
         double(canonical, self.optimizer, keep, chosen, self.generator)
         self.density = Density.empty(len(canonical))
         self.travel = torch.cat([self.travel[keep], self.travel[chosen]])
+        self.model.deforms = torch.cat([self.model.deforms[keep], self.model.deforms[chosen]])
 
-    def _measure_expressions(self) -> None:
-        """Mean and spread of the drivers over the training frames."""
+    def _measure_drivers(self) -> None:
+        """Mean and spread of encoder features and drivers over the training frames."""
+        lips = np.asarray(self.data.lips, dtype=np.float32)[np.asarray(self.data.train)]
+        self.model.lips_mean.copy_(torch.as_tensor(lips.mean(0)))
+        self.model.lips_std.copy_(torch.as_tensor(np.maximum(lips.std(0), 1e-3 + 0.1 * lips.std())))
         chosen = list(self.model.settings.lower + self.model.settings.upper)
         values = np.asarray(self.data.expressions)[np.asarray(self.data.train)][:, chosen]
         self.model.expression_mean.copy_(torch.as_tensor(values.mean(0)))
@@ -362,7 +368,7 @@ def frame_chances(data: PortraitDataset, model: PortraitModel) -> dict[str, Tens
     upper = model.expression_drivers(expressions)[:, len(model.settings.lower) :]
     points = torch.as_tensor(np.asarray(data.landmarks68, dtype=np.float32)[train])
     mouth = (points[:, 48:68] - points[:, 48:68].mean(1, keepdim=True)).flatten(1)
-    chances = {kind: weights for kind in _KINDS}
+    chances = dict.fromkeys(_KINDS, weights)
     for kind, values in ((EYES, upper), (MOUTH, mouth)):
         distance = (values - values.median(0).values).norm(dim=1)
         rarity = distance / distance.mean().clamp_min(1e-6)

@@ -1,9 +1,13 @@
 """Where Gaussians start: on the fitted face, a hair shell around it, and inside the mouth."""
 
+import math
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.interpolate import RBFInterpolator
+from scipy.ndimage import binary_dilation, binary_erosion
 from torch import Tensor
 
 from synctalk.errors import TrainingError
@@ -11,6 +15,7 @@ from synctalk.portrait.canonical import CanonicalGaussians, rgb_to_sh
 from synctalk.training.fitting_crops import PortraitDataset, project
 
 _MOUTH_SHARE = 0.07
+_FACE_MARGIN = 0.02  # of the frame's width: how far into the hair the face may still pull it
 _MOUTH_COLOR = (0.25, 0.12, 0.1)
 
 
@@ -21,40 +26,39 @@ def reference_frame(data: PortraitDataset) -> int:
     return int(train[np.abs(poses - np.median(poses, axis=0)).sum(axis=1).argmin()])
 
 
-def start_canonical(
-    canonical: CanonicalGaussians,
-    points: Tensor,
-    colors: Tensor,
-    spacing: Tensor,
-    randomly: bool,
-    generator: torch.Generator,
-) -> None:
-    """Set the explicit attributes: `points` [N,3], `colors` [N,3], `spacing` [N] between neighbours.
+@dataclass
+class Start:
+    """Where Gaussians begin."""
 
-    With `randomly` (Table IV) everything but the positions is drawn instead of read from the picture.
-    """
-    count = len(points)
+    points: Tensor  # [N,3] head space, 10 cm
+    colors: Tensor  # [N,3] in [0,1]
+    spacing: Tensor  # [N] distance to neighbours, 10 cm
+    deforms: Tensor  # [N] bool, on the face or close to it
+
+
+def start_canonical(
+    canonical: CanonicalGaussians, start: Start, randomly: bool, generator: torch.Generator
+) -> None:
+    """Set the explicit attributes; with `randomly` (Table IV) all but the positions are drawn."""
+    count = len(start.points)
+    log_spacing = torch.log(start.spacing)[:, None]
     with torch.no_grad():
-        canonical.means.copy_(points)
+        canonical.means.copy_(start.points)
         canonical.quats.copy_(torch.tensor([1.0, 0, 0, 0]).expand(count, 4))
         canonical.sh.zero_()
         if randomly:
             canonical.quats.copy_(torch.randn(count, 4, generator=generator))
             canonical.sh[:, 0] = rgb_to_sh(torch.rand(count, 3, generator=generator))
-            canonical.scales.copy_(
-                torch.log(spacing)[:, None] + 0.5 * torch.randn(count, 3, generator=generator)
-            )
+            canonical.scales.copy_(log_spacing + 0.5 * torch.randn(count, 3, generator=generator))
             canonical.opacities.copy_(torch.randn(count, generator=generator))
             return
-        canonical.sh[:, 0] = rgb_to_sh(colors)
-        canonical.scales.copy_(torch.log(0.55 * spacing)[:, None].expand(count, 3))
+        canonical.sh[:, 0] = rgb_to_sh(start.colors)
+        canonical.scales.copy_((log_spacing + math.log(0.55)).expand(count, 3))
         canonical.opacities.fill_(1.5)
 
 
-def starting_points(
-    data: PortraitDataset, count: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor, Tensor]:
-    """About `count` points [N,3] on the head of the reference frame, colours [N,3], spacing [N].
+def starting_points(data: PortraitDataset, count: int, generator: torch.Generator) -> Start:
+    """About `count` points on the head of the reference frame.
 
     One point per cell of a pixel grid over the head matte, at the depth of a smooth surface through
     the fitted face (`init_points`) that bends back to the depth of the ears at the outline of the
@@ -92,10 +96,12 @@ def starting_points(
     spacing = torch.as_tensor(step * depth / float(K[0, 0]), dtype=torch.float32)
     mouth = _mouth_interior(np.asarray(data.neutral68, dtype=np.float32), inside_mouth, generator)
     mouth_spacing = torch.full((len(mouth),), float(spacing.mean()))
-    return (
-        torch.cat([points, mouth]),
-        torch.cat([colors, torch.tensor(_MOUTH_COLOR).expand(len(mouth), 3)]),
-        torch.cat([spacing, mouth_spacing]),
+    face = _wide(np.asarray(data.mattes[frame, 0]) > 127, round(_FACE_MARGIN * width))
+    return Start(
+        points=torch.cat([points, mouth]),
+        colors=torch.cat([colors, torch.tensor(_MOUTH_COLOR).expand(len(mouth), 3)]),
+        spacing=torch.cat([spacing, mouth_spacing]),
+        deforms=torch.cat([torch.from_numpy(face[cells[:, 1], cells[:, 0]]), torch.ones(len(mouth)).bool()]),
     )
 
 
@@ -109,7 +115,7 @@ def _surface_depth(
     ears, _ = project(torch.as_tensor(np.asarray(data.neutral68, dtype=np.float32)), viewmat, K)
     _, landmark_depth = project(torch.as_tensor(np.asarray(data.neutral68, dtype=np.float32)), viewmat, K)
     rim_depth = float(landmark_depth[[0, 16]].mean())
-    edge = matte & ~_eroded(matte)
+    edge = matte & ~binary_erosion(matte)
     rows, columns = np.nonzero(edge)
     chin = float(ears[8, 1])
     above = rows < 0.5 * (float(ears[0, 1]) + chin)
@@ -129,13 +135,9 @@ def _frontmost(pixels: NDArray, depth: NDArray, cell: float) -> tuple[NDArray, N
     return pixels[chosen], depth[chosen]
 
 
-def _eroded(mask: NDArray) -> NDArray:
-    inner = mask.copy()
-    inner[1:] &= mask[:-1]
-    inner[:-1] &= mask[1:]
-    inner[:, 1:] &= mask[:, :-1]
-    inner[:, :-1] &= mask[:, 1:]
-    return inner
+def _wide(mask: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
+    """The mask [H,W] grown by about `pixels`."""
+    return np.asarray(binary_dilation(mask, iterations=max(pixels, 1)))
 
 
 def _mouth_interior(neutral68: NDArray[np.float32], count: int, generator: torch.Generator) -> Tensor:

@@ -60,7 +60,7 @@ class PortraitTraining:
     """Steps between perceptual terms; it is the dearest loss."""
     alpha_weight: float = 0.1
     """Weight of the alpha loss: the head must end where its matte ends."""
-    offset_weight: float = 0.002
+    offset_weight: float = 0.01
     """Weight of the mean offset: what need not move stays, and costs nothing at inference."""
     lr_means: float = 1.6e-4
     """Positions, head units per step; decays to a hundredth."""

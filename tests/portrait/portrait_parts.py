@@ -70,6 +70,7 @@ def small_portrait(count: int = 200, settings: PortraitSettings = SETTINGS, seed
         model.canonical.sh.copy_(torch.randn_like(model.canonical.sh) * 0.4)
         for regressor in model.deformation.regressors.values():
             nn.init.normal_(regressor.weight, std=0.1)
+        model.deforms[::10] = False
         model.condition_samples.copy_(torch.randn_like(model.condition_samples))
     return model.eval()
 

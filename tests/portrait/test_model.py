@@ -49,6 +49,13 @@ def test_moving_brows_moves_no_gaussian_below_the_nose_and_does_move_those_above
     assert distance[~below].max() > 0.01
 
 
+def test_gaussians_that_do_not_deform_stay_where_they_rest(portrait):
+    gaussians = portrait(camera()[0], portrait.condition_samples[0])
+    rigid = ~portrait.deforms
+    assert torch.equal(gaussians.means[rigid], portrait.canonical.means[rigid])
+    assert (gaussians.means[~rigid] != portrait.canonical.means[~rigid]).any(1).all()
+
+
 def test_some_rows_are_the_same_as_those_rows_of_all(portrait):
     viewmat, _ = camera()
     rows = torch.tensor([3, 50, 120])
