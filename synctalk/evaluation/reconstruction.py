@@ -131,7 +131,7 @@ def static_skin(face: NDArray[np.uint8], landmarks68: NDArray[np.floating]) -> N
 def bounding(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
     """Rows and columns of a mask's bounding box; everything if it is empty."""
     if not mask.any():
-        return slice(None), slice(None)
+        return slice(0, mask.shape[0]), slice(0, mask.shape[1])
     ys, xs = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return slice(int(ys[0]), int(ys[-1]) + 1), slice(int(xs[0]), int(xs[-1]) + 1)
 

@@ -31,7 +31,7 @@ def expression_sheet(avatar: Avatar, path: Path, frame: int) -> None:
     count = len(curves)
     renderer = avatar.renderer()
     conditions = renderer.conditions(torch.zeros(count, 512), curves, torch.ones(count, dtype=torch.bool))
-    box = bounding(avatar.mattes(frame)[1] >= 128)
+    box = _square(avatar.mattes(frame)[1] >= 128)
     viewmat = avatar.viewmats[frame]
     tiles = []
     for index in range(count):
@@ -43,6 +43,15 @@ def expression_sheet(avatar: Avatar, path: Path, frame: int) -> None:
     pairs += [np.zeros_like(pairs[0])] * (2 * half - len(pairs))
     sheet = np.concatenate([np.concatenate(pairs[:half]), np.concatenate(pairs[half:])], axis=1)
     cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 82])
+
+
+def _square(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """A square around a mask's bounding box, as far as the picture reaches."""
+    rows, columns = bounding(mask)
+    side = max(rows.stop - rows.start, columns.stop - columns.start)
+    top = (rows.start + rows.stop - side) // 2
+    left = (columns.start + columns.stop - side) // 2
+    return slice(max(0, top), top + side), slice(max(0, left), left + side)
 
 
 def _labelled(picture: NDArray[np.float32], name: str, value: float) -> NDArray[np.uint8]:

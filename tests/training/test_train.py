@@ -31,7 +31,7 @@ TINY = TrainSettings(
     profile="fast",
     preprocess=PreprocessSettings(size=SIZE, insist=True),
     portrait=PortraitTraining(
-        canonical_steps=60, deform_steps=90, max_gaussians=3000, validate_every=50, densify_every=50
+        canonical_steps=50, deform_steps=50, max_gaussians=2000, validate_every=25, densify_every=25
     ),
     torso=TorsoTraining(minutes=0.05, steps=3),
     codebook=CodebookTraining(steps=3),
