@@ -95,8 +95,8 @@ def test_training_learns_the_head_and_the_mouth_that_opens(puppet, tmp_path):
     seen: list[dict] = []
     model = train_portrait(puppet, longer, tmp_path, report=seen.append)
     looks = [values for values in seen if "psnr_head" in values]
-    assert looks[-1]["psnr_head"] > looks[0]["psnr_head"] + 3
-    assert looks[-1]["psnr_head"] > 25
+    assert looks[-1]["psnr_mouth"] > looks[0]["psnr_mouth"] + 2.5
+    assert looks[-1]["psnr_head"] > 23
     assert len(model.canonical) <= longer.max_gaussians
     assert model.condition_samples.std(0)[:32].max() > 0
 
