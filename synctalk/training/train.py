@@ -110,8 +110,9 @@ def train_avatar(
     check_name(name)
     out, work = Path(out), Path(work)
     work.mkdir(parents=True, exist_ok=True)
+    dataset = preprocess(video, work / "dataset", settings.preprocess, report)
+    preprocessing = sum(dataset.about["seconds"].values()) / 60
     with Stopwatch(work / "minutes.json") as watch:
-        dataset = preprocess(video, work / "dataset", settings.preprocess, report)
         report(f"{len(dataset.train)} frames to train on, {len(dataset.validation)} held out")
         _train_portrait_part(dataset, work, settings.portrait, report)
         _train_torso_part(dataset, work, settings.torso, report)
@@ -124,7 +125,7 @@ def train_avatar(
             "seconds_of_video": round(dataset.kept / 25, 1),
             "steps": settings.portrait.steps,
             "preprocessing_s": dataset.about["seconds"],
-            "minutes": round(watch.minutes(), 1),
+            "minutes": round(preprocessing + watch.minutes(), 1),
             "evaluation": {key: round(value, 4) for key, value in evaluation.figures.items()},
         }
         avatar = seal_avatar(dataset, out, name, consent, licence or OWN_LICENCE, facts)
@@ -153,7 +154,7 @@ def check_name(name: str) -> None:
 
 
 class Stopwatch:
-    """Minutes spent in all runs of one training together, kept in a file."""
+    """Minutes spent after preprocessing, in all runs of one training together, kept in a file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
