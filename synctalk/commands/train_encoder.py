@@ -132,7 +132,11 @@ def _report(args: argparse.Namespace, train: list[Utterance]) -> int:
     (args.out / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     save_plots(curves, args.out / "report.png")
     for name, row in report["conditions"].items():
-        _log.info("%-16s %s", name, "  ".join(f"{k} {v:.3f}" for k, v in row.items() if k != "frames"))
+        _log.info(
+            "%-16s %s",
+            name,
+            "  ".join(f"{k} {v:.3f}" for k, v in row.items() if k != "frames" and v is not None),
+        )
     for name in ("baselines", "real", "silence", "expert"):
         if name in report:
             _log.info("%s: %s", name, json.dumps(report[name]))

@@ -337,7 +337,16 @@ def full_report(
                 curves[kind] = np.maximum(0, probes[kind](_all_features(clips, features, frames))[:, 0])
     if real is not None:
         report["real"] = {kind: real_shares(real, f, probes[kind]).as_dict() for kind, f in kinds.items()}
-    return report, curves
+    return _plain(report), curves
+
+
+def _plain(value: Any) -> Any:
+    """The same with None for figures that were not computed (JSON knows no NaN)."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, float) and np.isnan(value):
+        return None
+    return value
 
 
 def save_plots(curves: dict[str, np.ndarray], path: Path) -> None:
