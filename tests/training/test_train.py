@@ -222,6 +222,19 @@ def test_evaluating_on_the_clip_gives_every_figure(
     assert "crop must fit" in capsys.readouterr().err
 
 
+def test_a_voice_alone_is_judged_by_phone_times(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    avatar, phones = str(place / "avatar"), str(CLIP.parent / "ben_3s_truth.npz")
+    target = tmp_path / "voice.json"
+    options = ["--audio", str(CLIP), "--phones", phones, "--json", str(target)]
+    assert main(["evaluate", avatar, *options]) == 0
+    figures = json.loads(target.read_text())
+    assert figures["labials"] > 0 and 0 <= figures["labials_shut"] <= 1
+    assert main(["evaluate", avatar, "--audio", str(CLIP)]) == 1
+    assert "one file of --phones for each" in capsys.readouterr().err
+
+
 def _shrink(path: Path) -> None:
     with VideoWriter(path, 128, 128, audio=(np.ones(48000, np.float32) * 0.1, 16000)) as video:
         for frame in read_frames(CLIP, stop=10):
