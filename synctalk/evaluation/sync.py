@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from synctalk.errors import VideoError
+from synctalk.errors import SyncTalkError, VideoError
 from synctalk.face_sync.mouth_measures import mouth_measures, normalised
 from synctalk.face_sync.sync_expert import MOUTH_FRAMES, SyncExpert
 from synctalk.speech.mel import mel_spectrogram, mel_windows
@@ -134,9 +134,15 @@ def judge_video(
 
 
 def save_curve(score: SyncScore, path: str | os.PathLike) -> None:
-    """A picture of the distance at each shift, the best one marked."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    """A picture of the distance at each shift, the best one marked.
+
+    Raises SyncTalkError when matplotlib is not installed.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise SyncTalkError("Curves need matplotlib: pip install matplotlib, or give --no-curve.") from error
 
     figure = Figure(figsize=(7, 3.5), layout="constrained")
     FigureCanvasAgg(figure)
