@@ -18,15 +18,16 @@ from synctalk.portrait.canonical import SH_C0, SH_C1
 from synctalk.portrait.model import LOG_SCALE_RANGE, PortraitModel
 from synctalk.portrait.splat import SplatRenderer
 
-# The smallest changes worth computing: 0.02 mm, 1 % of a scale or of a turn, a third of a grey level.
-_STILL = {"means": 2e-4, "quats": 0.01, "scales": 0.01, "colors": 1.3e-3}
+# The smallest changes worth computing (0.16 mm, 8 % of a scale or of a turn, 3 grey levels): a Gaussian that
+# never leaves this range rests in its middle, which costs less than the half-precision file does.
+_STILL = {"means": 1.6e-3, "quats": 0.08, "scales": 0.08, "colors": 0.01}
 
 
 @dataclass
 class _Half:
     """The moving Gaussians of one half of the face and their networks, constants folded in."""
 
-    rows: Tensor  # [M]
+    rows: slice  # of all Gaussians, which are sorted by half
     columns: slice  # of the conditions
     constant: Tensor  # [M,H] first layer, the part from the triplane feature
     attention: Tensor  # [M,C]
@@ -51,57 +52,65 @@ class PortraitRenderer:
         self.model = model.eval()
         K = torch.as_tensor(np.asarray(K), dtype=torch.float32)
         self.splat = SplatRenderer(width, height, K, threads=threads)
-        features = model.triplane(model.canonical.means)
-        at_rest = model.canonical(features)
-        lower, upper = model.facial(features, model.canonical.means[:, 1])
         self.has_colors = model.settings.deform_colors
         self.trunk = [(layer.weight.T.contiguous(), layer.bias) for layer in linears(model.deformation.trunk)]
         regressors = linears(model.deformation.regressors.values())
         self.last = torch.cat([regressor.weight for regressor in regressors]).T.contiguous()
         bias = torch.cat([regressor.bias for regressor in regressors])
+        features = model.triplane(model.canonical.means)
+        at_rest = model.canonical(features)
+        constant = model.deformation.from_feature(features)
+        lower, upper = model.facial(features, model.canonical.means[:, 1])
         tint = [torch.zeros_like(at_rest.means)] if self.has_colors else []
         rigid = torch.cat([at_rest.means, at_rest.quats, at_rest.scales, *tint], dim=1)
         rest = rigid + bias
-        constant = model.deformation.from_feature(features)
-        split = model.settings.lower_dim
-        self.halves = []
         # Those that no condition reaches still have the offset of no condition at all.
         state = torch.where(model.deforms[:, None], rest + self._offsets(constant.clone()), rigid)
+        split = model.settings.lower_dim
+        found = []
         for columns, attention, first in (
             (slice(0, split), lower, model.deformation.from_lower),
             (slice(split, None), upper, model.deformation.from_upper),
         ):
             reached = torch.nonzero((attention.abs().amax(1) > 0) & model.deforms).squeeze(1)
             half = _Half(
-                reached,
+                slice(0, 0),
                 columns,
                 constant[reached],
                 attention[reached],
                 first.weight.T.contiguous(),
                 rest[reached],
             )
-            middle, moves = self._movement(half, model.condition_samples)
-            state[reached] = middle
-            keep = torch.nonzero(moves).squeeze(1)
-            self.halves.append(
-                _Half(
-                    reached[keep], columns, half.constant[keep], half.attention[keep], half.weight,
-                    half.rest[keep],
-                )
-            )  # fmt: skip
-        self.state = state  # [N,10 or 13] position, rotation, log scale, colour offset
-        self.opacities = at_rest.opacities.sigmoid().contiguous()
-        self.rest_means = at_rest.means.contiguous()
-        self.base_colors = SH_C0 * at_rest.sh[:, 0] + 0.5
-        slopes = at_rest.sh[:, [3, 1, 2]] if at_rest.sh.shape[1] == 4 else at_rest.sh[:, :0]
-        self.slopes = (
-            slopes * torch.tensor([-SH_C1, -SH_C1, SH_C1])[:, None][: slopes.shape[1]]
-        ).contiguous()
+            state[reached], moves = self._movement(half, model.condition_samples)
+            found.append((half, reached[moves], moves))
+        moving = torch.cat([rows for _, rows, _ in found])
+        still = torch.ones(len(state), dtype=torch.bool)
+        still[moving] = False
+        order = torch.cat([moving, torch.nonzero(still).squeeze(1)])
+        self.halves, begin = [], 0
+        for half, rows, moves in found:
+            place = slice(begin, begin + len(rows))
+            kept = half.constant[moves], half.attention[moves], half.weight, half.rest[moves]
+            self.halves.append(_Half(place, half.columns, *kept))
+            begin = place.stop
+        self._keep(state[order], at_rest.opacities[order], at_rest.sh[order], at_rest.means[order])
+
+    def _keep(self, state: Tensor, opacities: Tensor, sh: Tensor, rest_means: Tensor) -> None:
+        """Set up the buffers that frames are made in, Gaussians sorted by half."""
+        self.means, self.quats = state[:, :3].contiguous(), F.normalize(state[:, 3:7], dim=1)
+        self.scales = state[:, 7:10].clamp(*LOG_SCALE_RANGE).exp()
+        self.tints = state[:, 10:13].contiguous()
+        self.opacities = opacities.sigmoid().contiguous()
+        self.rest_means = rest_means.contiguous()
+        self.base_colors = SH_C0 * sh[:, 0] + 0.5
+        self.slopes = [
+            (sign * SH_C1 * sh[:, index]).contiguous() for sign, index in ((-1, 3), (-1, 1), (1, 2))
+        ] if sh.shape[1] == 4 else []  # fmt: skip
 
     @property
     def moving(self) -> int:
         """How many Gaussians are deformed per frame."""
-        return sum(len(half.rows) for half in self.halves)
+        return sum(len(half.rest) for half in self.halves)
 
     @torch.inference_mode()
     def conditions(
@@ -128,24 +137,22 @@ class PortraitRenderer:
     def deform(self, condition: Tensor, view: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Means, quaternions, scales, opacities, colours under `condition` [C], seen from `view` [4,4]."""
         for half in self.halves:
-            if len(half.rows):
-                self.state[half.rows] = self._deformed(half, condition[half.columns])
-        means, quats, scales = self.state[:, :3], self.state[:, 3:7], self.state[:, 7:10]
-        return (
-            means.contiguous(),
-            F.normalize(quats, dim=1),
-            scales.clamp(*LOG_SCALE_RANGE).exp_(),
-            self.opacities,
-            self._colors(view),
-        )
+            made = self._deformed(half, condition[half.columns])
+            self.means[half.rows] = made[:, :3]
+            self.quats[half.rows] = F.normalize(made[:, 3:7], dim=1)
+            torch.exp(made[:, 7:10].clamp_(*LOG_SCALE_RANGE), out=self.scales[half.rows])
+            if self.has_colors:
+                self.tints[half.rows] = made[:, 10:13]
+        return self.means, self.quats, self.scales, self.opacities, self._colors(view)
 
     def _colors(self, view: Tensor) -> Tensor:
-        colors = self.base_colors
-        if self.slopes.shape[1]:
+        colors = self.base_colors.clone()
+        if self.slopes:
             camera = -view[:3, :3].T @ view[:3, 3]
             towards = F.normalize(self.rest_means - camera, dim=1)
-            colors = colors + torch.bmm(towards[:, None], self.slopes)[:, 0]
-        return colors + self.state[:, 10:13] if self.has_colors else colors
+            for axis, slope in enumerate(self.slopes):
+                colors.addcmul_(towards[:, axis : axis + 1], slope)
+        return colors.add_(self.tints) if self.has_colors else colors
 
     def _deformed(self, half: _Half, condition: Tensor) -> Tensor:
         """Attributes [M,10 or 13] of a half under its `condition` [C]."""
