@@ -23,10 +23,11 @@ _GRID = 4  # pixels between two points of a keyframe's surface grid
 Array = NDArray[np.float64]
 Grey = NDArray[np.uint8]
 
-# How far each region can be trusted to move with the skull: brows, eyes, lips and jaw move on their own.
+# How far each region can be trusted to move with the skull: brows, eyes, lips and jaw move on their own, and
+# highlights wander over hair. Regions of weight 0 get no points at all.
 SEMANTIC_WEIGHTS: dict[str, float] = {
     "scalp": 0.1, "forehead": 0.7, "brows": 0.05, "eyes": 0.05, "nose": 1.0, "cheeks": 0.4,
-    "lips": 0.0, "jaw": 0.05, "ears": 1.0, "neck": 0.0, "eyeballs": 0.0, "mouth": 0.0,
+    "lips": 0.0, "jaw": 0.0, "ears": 1.0, "neck": 0.0, "eyeballs": 0.0, "mouth": 0.0,
 }  # fmt: skip
 
 

@@ -24,7 +24,8 @@ def rasterize_mesh(
     corners = pixels[triangles]
     low = np.floor(corners.min(1) - 0.5).astype(int)
     high = np.ceil(corners.max(1) - 0.5).astype(int)
-    area = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    area = first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]
     visible = (high[:, 0] >= 0) & (high[:, 1] >= 0) & (low[:, 0] < width) & (low[:, 1] < height)
     visible &= np.abs(area) > 1e-9
     for m in np.flatnonzero(visible):

@@ -31,16 +31,35 @@ def steady(
     for start, stop in itertools.pairwise(edges):
         if stop - start >= 8:
             rows = slice(start, stop)
-            change = _most_likely_change(rotations[rows], translations[rows], information[rows], iterations)
-            rotations[rows] = rotation_from_vector(change[:, :3]) @ rotations[rows]
-            translations[rows] += change[:, 3:]
+            part = _most_likely(rotations[rows], translations[rows], information[rows], iterations)
+            rotations[rows], translations[rows] = part
     return rotations, translations
 
 
-def _most_likely_change(rotations: Array, translations: Array, information: Array, iterations: int) -> Array:
-    """Changes [T, 6] that minimise measuring error plus unlikely acceleration."""
-    middle = mean_rotation(rotations)
-    path = np.concatenate([vector_from_rotation(rotations @ middle.T), translations], 1)
+def _most_likely(measured: Array, places: Array, information: Array, iterations: int) -> tuple[Array, Array]:
+    """Poses of one shot that minimise measuring error plus unlikely acceleration (Gauss-Newton)."""
+    middle = mean_rotation(measured)
+    allowed = _allowed_acceleration(_path(measured, places, middle), information)
+    rotations, translations = measured, places
+    for _ in range(iterations):
+        path = _path(rotations, translations, middle)
+        # Jumps happen (dropped frames, jump cuts): a heavy tail lets them be.
+        bend = np.diff(path, 2, axis=0)
+        weight = 1 / (1 + np.sum(bend**2 / allowed, axis=1) / 12)
+        moved = [vector_from_rotation(rotations @ np.swapaxes(measured, 1, 2)), translations - places]
+        change = _solve(path, np.concatenate(moved, 1), information, allowed, weight)
+        rotations = rotation_from_vector(change[:, :3]) @ rotations
+        translations = translations + change[:, 3:]
+    return rotations, translations
+
+
+def _path(rotations: Array, translations: Array, middle: Array) -> Array:
+    """Poses as vectors [T, 6] round a middle rotation."""
+    return np.concatenate([vector_from_rotation(rotations @ middle.T), translations], 1)
+
+
+def _allowed_acceleration(path: Array, information: Array) -> Array:
+    """Variance [6] of second differences that the head's own movement explains."""
     noise = np.diagonal(np.linalg.inv(information), axis1=1, axis2=2)
     bend = np.diff(path, 2, axis=0)
     caused = noise[:-2] + 4 * noise[1:-1] + noise[2:]
@@ -49,18 +68,12 @@ def _most_likely_change(rotations: Array, translations: Array, information: Arra
     calm = calm if calm.sum() >= 8 else np.ones(len(bend), bool)
     # Median based: a jump must not make the whole track look restless.
     spread = (np.median(np.abs(bend[calm]), axis=0) / 0.6745) ** 2
-    allowed = np.maximum(spread - np.median(caused[calm], axis=0), 0.05 * spread) + 1e-12
-    change = np.zeros_like(path)
-    for _ in range(iterations):
-        rest = np.diff(path + change, 2, axis=0)
-        # Jumps happen (dropped frames, jump cuts): a heavy tail lets them be.
-        weight = 1 / (1 + np.sum(rest**2 / allowed, axis=1) / 12)
-        change = _solve(path, information, allowed, weight)
-    return change
+    return np.maximum(spread - np.median(caused[calm], axis=0), 0.05 * spread) + 1e-12
 
 
-def _solve(path: Array, information: Array, allowed: Array, weight: Array) -> Array:
-    """Minimum of sum d' H d + sum w |second difference of (path + d)|^2 / allowed, a banded system."""
+def _solve(path: Array, moved: Array, information: Array, allowed: Array, weight: Array) -> Array:
+    """The d [T, 6] that minimises sum (d + moved)' H (d + moved) + sum w |bend of (path + d)|^2 / allowed,
+    the bend being the second difference."""
     frames = len(path)
     band = np.zeros((_BAND + 1, 6 * frames))
     for row in range(6):
@@ -68,7 +81,7 @@ def _solve(path: Array, information: Array, allowed: Array, weight: Array) -> Ar
             # Upper form: entry (i, j) lies at [_BAND + i - j, j].
             band[_BAND + row - column, column::6] += information[:, row, column]
     stencil = (1.0, -2.0, 1.0)
-    right = np.zeros_like(path)
+    right = -np.einsum("tij,tj->ti", information, moved)
     bend = np.diff(path, 2, axis=0)
     scaled = weight[:, None] / allowed
     for i, a in enumerate(stencil):
