@@ -91,8 +91,6 @@ def speak_tab(do: Handlers, cards: list[Card]) -> None:
                 stop = gr.Button("Stop", interactive=False, elem_id="stop", scale=1, min_width=90)
             face = panels.expression_panel()
             frame = panels.picture_panel()
-        with gr.Column(scale=6, min_width=320, elem_id="stage"):
-            stage = panels.stage_panel()
             examples = gr.Examples(
                 [list(example) for example in EXAMPLES.values()],
                 [said.text, face.preset],
@@ -100,7 +98,9 @@ def speak_tab(do: Handlers, cards: list[Card]) -> None:
                 label="Try one",
                 elem_id="examples",
             )
-            gr.Markdown(NOTE, elem_id="note")
+        with gr.Column(scale=6, min_width=320, elem_id="stage"):
+            stage = panels.stage_panel()
+    gr.Markdown(NOTE, elem_id="note")
 
     def job(trigger: Any) -> Any:
         """Wire one way of starting; returns the event to cancel."""
@@ -114,11 +114,11 @@ def speak_tab(do: Handlers, cards: list[Card]) -> None:
             concurrency_limit=1,
             **QUIET,
         )
-        making.success(handlers.hand_over, made, [stage.live, stage.film], js=LEAVE_LIVE, **AT_ONCE).then(
+        making.failure(handlers.failed, None, [go, stop, stage.status, stage.tabs], **AT_ONCE)
+        finished = making.success(handlers.end, None, [go, stop], **AT_ONCE)
+        finished.then(handlers.hand_over, made, [stage.live, stage.film], js=LEAVE_LIVE, **AT_ONCE).then(
             None, js=ENTER_FILM, **AT_ONCE
         )
-        making.failure(handlers.failed, None, stage.status, **AT_ONCE)
-        making.then(handlers.end, None, [go, stop], **AT_ONCE)
         return making
 
     jobs_running = [job(go.click), job(examples.load_input_event.then)]

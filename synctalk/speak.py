@@ -30,12 +30,15 @@ from numpy.typing import NDArray
 from synctalk.avatar import Avatar
 from synctalk.editing import Look, Stage
 from synctalk.errors import SpeechError, SyncTalkError
+from synctalk.expression.generator import ExpressionGenerator
+from synctalk.expression.voice import voice_features
 from synctalk.face_sync.audio_visual_encoder import AudioVisualEncoder
 from synctalk.provenance import Credentials, can_sign, sign_video
 from synctalk.speaking.background import in_background
-from synctalk.speaking.chunks import ATTENTION_REACH, Chunk, chunks, lip_features
+from synctalk.speaking.chunks import ATTENTION_REACH, Chunk, Heard, chunks, listen
 from synctalk.speaking.clock import Clock
 from synctalk.speaking.expression import DRIVEN, Expression, ExpressionControl
+from synctalk.speaking.generated import GeneratedExpression, learnt_style
 from synctalk.speaking.motion import HeadMotion
 from synctalk.speaking.painter import Painter, Shot
 from synctalk.speaking.sound import FPS, MAX_SECONDS, Piece, Recording, from_text
@@ -186,15 +189,21 @@ def shared_encoder() -> AudioVisualEncoder:
     return AudioVisualEncoder.from_pretrained()
 
 
+@functools.cache
+def shared_generator() -> ExpressionGenerator:
+    """The expression generator, loaded at first use and shared."""
+    return ExpressionGenerator.load()
+
+
 def _moments(
     pieces: Iterable[Piece], painter: Painter, expression: Expression, look: Look, seed: int
 ) -> Generator[Moment, None, None]:
     """The stages, one after the other."""
     clock = painter.clock
-    encode = clock.measured("lips", shared_encoder().encode)
+    hear = functools.partial(_hear, clock, expression.source == "voice")
     stage = Stage(look, *painter.frame_size, centre_x=painter.centre_x)
     spoken = in_background(clock.timed("voice", pieces), depth=4)
-    ready = in_background(chunks(lip_features(spoken, encode, speech_mask)), depth=3)
+    ready = in_background(chunks(listen(spoken, hear)), depth=3)
     pictures = in_background(painter.pictures(plan(ready, painter, expression, seed)), depth=8)
     subtitles = Subtitles()
     with contextlib.closing(pictures):
@@ -210,25 +219,58 @@ def _moments(
             yield moment
 
 
+def _hear(clock: Clock, with_manner: bool, voice: NDArray[np.float32]) -> Heard:
+    """Everything that is read from the voice, mono 16 kHz [n], frame by frame."""
+    with clock.measure("lips"):
+        lips = shared_encoder().encode(voice)
+    with clock.measure("manner"):
+        silence = ~speech_mask(voice)
+        manner = voice_features(voice) if with_manner else np.zeros((len(lips), 0), np.float32)
+    return Heard(lips, silence, manner)
+
+
 def plan(ready: Iterable[Chunk], painter: Painter, expression: Expression, seed: int) -> Iterator[Shot]:
     """For each frame: the source frame under it, and what drives the face."""
     avatar = painter.avatar
     motion = iter(HeadMotion(painter.source_motion(), expression.head_motion, seed))
-    rest, top = (limit.numpy() for limit in avatar.expression_limits())
-    control = ExpressionControl(expression, rest, top, seed)
     own = avatar.blendshapes.numpy()
+    generated = generator_for(expression, avatar, seed)
+    control = _control(expression, avatar, generated is not None, seed)
     shown: list[int] = []  # source frames of the chunk and its context
     coefficients = np.zeros((0, own.shape[1]), np.float32)
     for chunk in ready:
         more = list(itertools.islice(motion, len(chunk.lips) - len(shown)))
         shown += more
-        coefficients = np.concatenate([coefficients, control.apply(own[more])])
+        natural = own[more]
+        if generated is not None:
+            natural = generated.push(chunk.manner[len(chunk.lips) - len(more) :], natural)
+        coefficients = np.concatenate([coefficients, control.apply(natural)])
         conditions = painter.conditions(chunk.lips, coefficients, chunk.silence)
         for place in range(chunk.frames):
             row = chunk.before + place
             yield Shot(chunk, place, shown[row], conditions[row])
         kept = min(ATTENTION_REACH, chunk.before + chunk.frames) + chunk.after
         shown, coefficients = shown[-kept:], coefficients[-kept:]
+
+
+def generator_for(expression: Expression, avatar: Avatar, seed: int) -> GeneratedExpression | None:
+    """What makes brows, smile and blinks fit the voice; None where the footage's own are wanted."""
+    if expression.source != "voice":
+        return None
+    return GeneratedExpression(
+        avatar.blendshapes.numpy(),
+        shared_generator(),
+        avatar.expression,
+        None if expression.emotion == "natural" else learnt_style(expression.emotion),
+        expression.strength,
+        expression.blinks_per_minute,
+        seed,
+    )
+
+
+def _control(expression: Expression, avatar: Avatar, generated: bool, seed: int = 0) -> ExpressionControl:
+    rest, top = (limit.numpy() for limit in avatar.expression_limits())
+    return ExpressionControl(expression, avatar.blendshapes.numpy(), rest, top, generated, seed)
 
 
 def _moment(chunk: Chunk, i: int, picture: NDArray[np.uint8]) -> Moment:
@@ -261,12 +303,13 @@ def preview(
     if frame is None:
         frame = next(iter(HeadMotion(painter.source_motion(), "calm")))
     expression = replace(expression or Expression(), blinks_per_minute=None)
-    rest, top = (limit.numpy() for limit in who.expression_limits())
-    own = who.blendshapes[frame : frame + 1].numpy().copy()
-    own[:, list(DRIVEN)] = rest[list(DRIVEN)]
-    coefficients = ExpressionControl(expression, rest, top).apply(own)
+    rest = who.expression_limits()[0].numpy()
+    natural = who.blendshapes[frame : frame + 1].numpy().copy()
+    natural[:, list(DRIVEN)] = rest[list(DRIVEN)]
+    coefficients = _control(expression, who, generated=False).apply(natural)
     quiet = 2 * ATTENTION_REACH + 1
-    still = Chunk(0, torch.zeros(quiet, 512), np.ones(quiet, bool), ATTENTION_REACH, ATTENTION_REACH)
+    silence, manner = np.ones(quiet, bool), np.zeros((quiet, 0), np.float32)
+    still = Chunk(0, torch.zeros(quiet, 512), silence, manner, ATTENTION_REACH, ATTENTION_REACH)
     conditions = painter.conditions(still.lips, np.repeat(coefficients, quiet, axis=0), still.silence)
     shot = Shot(still, 0, frame, conditions[ATTENTION_REACH])
     return painter.paint(next(painter.fetch([shot])))

@@ -120,7 +120,7 @@ def begin(saves: int) -> list[Any]:
 
 
 def end() -> list[Any]:
-    """A job is over, well or badly."""
+    """A job is over: go on, stop off."""
     return [gr.Button(interactive=True), gr.Button(interactive=False)]
 
 
@@ -129,9 +129,9 @@ def stopped() -> list[Any]:
     return [*end(), style.status("Stopped", 0.0), gr.Tabs(selected="still")]
 
 
-def failed() -> Any:
-    """The progress line after an error; the message itself is shown by the page."""
-    return style.status()
+def failed() -> list[Any]:
+    """A job went wrong; the message itself is shown by the page."""
+    return [*end(), style.status(), gr.Tabs(selected="still")]
 
 
 def hand_over(made: jobs.Made | None) -> list[Any]:

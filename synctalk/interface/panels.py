@@ -118,7 +118,7 @@ def voice_panel(voices: list[tuple[str, str]]) -> Voice:
                 voice = gr.Dropdown(
                     voices, value=voices[0][1] if voices else None, label="Voice", scale=3, elem_id="voice"
                 )
-                hear = gr.Button("Listen", scale=1, min_width=90, elem_id="hear")
+                hear = gr.Button("Listen", scale=1, min_width=90, elem_id="listen")
             sample = gr.Audio(
                 visible=False,
                 autoplay=True,
@@ -144,7 +144,7 @@ def expression_panel() -> Face:
             preset = gr.Dropdown(list(PRESETS), value="Natural", label="Preset", elem_id="preset", scale=3)
             reset = gr.Button("Reset", scale=1, min_width=90, elem_id="reset")
         with gr.Row():
-            emotion = gr.Dropdown([e.capitalize() for e in EMOTIONS], value="Neutral", label="Emotion")
+            emotion = gr.Dropdown([e.capitalize() for e in EMOTIONS], value="Natural", label="Emotion")
             strength = gr.Slider(0, 1, 0.7, step=0.05, label="Strength", buttons=[])
         sliders = []
         for title, group in SLIDERS.items():

@@ -22,22 +22,24 @@ FONT = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
 MONO = ("ui-monospace", "Menlo", "Consolas", "monospace")
 
 CSS = """
-.gradio-container { max-width: 1180px !important; margin: 0 auto !important; padding: 12px 20px !important; }
+.gradio-container { max-width: 1180px !important; margin: 0 auto !important; padding: 6px 20px !important; }
+.gradio-container > .main { padding: 8px 0 !important; }
 footer { display: none !important; }
-#title { padding: 0 2px; }
+#title .html-container { padding: 0; }
 #title h1 { font-size: 1.35rem; font-weight: 650; margin: 0; letter-spacing: -0.01em; }
 #title p { margin: 0; color: var(--body-text-color-subdued); font-size: .92rem; }
 #columns { gap: 24px; align-items: flex-start; }
 #stage { position: sticky; top: 10px; }
-#avatars .grid-wrap { min-height: 0; padding: 3px; overflow: visible; }
+#avatars .grid-wrap { min-height: 0; max-height: none; padding: 3px; overflow: visible; }
+#avatars .grid-container { grid-template-columns: repeat(auto-fill, minmax(92px, 1fr)) !important; }
 #avatars .thumbnail-item { border-radius: 10px; }
-#avatars .thumbnail-item.selected, #avatars .thumbnail-item:focus {
+#avatars .thumbnail-item.selected, #avatars .thumbnail-item:focus-visible {
   box-shadow: 0 0 0 3px var(--primary-500); border-color: transparent; }
 #avatars .caption-label { font-size: .82rem; }
-#still, #live, #film { border-radius: 12px; overflow: hidden; }
+#still, #live, #film { border-radius: 12px; overflow: hidden; background: #eceff0; }
+.dark #still, .dark #live, .dark #film { background: #16191a; }
 #still img, #live video, #film video { object-fit: contain; background: #eceff0; }
 .dark #still img, .dark #live video, .dark #film video { background: #16191a; }
-#status { min-height: 40px; }
 .status-line { display: flex; justify-content: space-between; gap: 12px; font-size: .88rem;
   color: var(--body-text-color-subdued); font-variant-numeric: tabular-nums; }
 .status-bar { height: 5px; border-radius: 3px; background: var(--border-color-primary); overflow: hidden;
@@ -46,12 +48,15 @@ footer { display: none !important; }
 .group-name p { font-size: .8rem; font-weight: 600; margin: 6px 0 0; color: var(--body-text-color-subdued); }
 #note p { font-size: .82rem; color: var(--body-text-color-subdued); }
 #downloads { gap: 8px; }
-#examples button { font-size: .85rem; }
+#downloads:not(:has(button:not(:disabled), a)) { display: none; }
+#listen, #reset { align-self: center; }
+#examples button { font-size: .82rem; }
 @media (max-width: 767px) {
-  .gradio-container { padding: 8px 10px !important; }
+  .gradio-container { padding: 4px 10px !important; }
   #columns { gap: 10px; }
-  #stage { order: -1; top: 0; z-index: 20; background: var(--body-background-fill); padding-bottom: 6px; }
-  #still, #live, #film { height: 46vw !important; min-height: 180px; max-height: 44vh; }
+  #stage { order: -1; top: 0; z-index: 20; background: var(--body-background-fill); padding-bottom: 6px;
+    gap: 6px; }
+  #still, #live, #film { height: 52vw !important; min-height: 180px; max-height: 40vh; }
   #still img, #live video, #film video { height: 100% !important; }
   #title p { display: none; }
 }
@@ -77,6 +82,13 @@ def theme() -> gr.themes.Base:
         block_label_text_weight="500",
         block_title_text_weight="500",
         block_shadow="none",
+        body_text_color_subdued="*neutral_500",
+        body_text_color_subdued_dark="*neutral_400",
+        button_large_text_weight="560",
+        button_secondary_background_fill="*neutral_50",
+        button_secondary_background_fill_hover="*neutral_100",
+        button_secondary_border_color="*neutral_300",
+        button_border_width="1px",
     )
 
 

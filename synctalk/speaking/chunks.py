@@ -29,6 +29,7 @@ class Chunk:
         start: number of the first frame.
         lips: float32 [before + frames + after, 512].
         silence: bool [before + frames + after].
+        manner: float32 [before + frames + after, F], pitch, energy and more for the expression generator.
         before, after: context frames that are not shown.
         track: float32 [n,channels], the soundtrack of the frames.
         rate: of the soundtrack, Hz.
@@ -40,6 +41,7 @@ class Chunk:
     start: int
     lips: Tensor
     silence: NDArray[np.bool_]
+    manner: NDArray[np.float32]
     before: int
     after: int
     track: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 1), np.float32))
@@ -54,79 +56,99 @@ class Chunk:
         return len(self.lips) - self.before - self.after
 
 
-def lip_features(
-    pieces: Iterable[Piece],
-    encode: Callable[[NDArray[np.float32]], Tensor],
-    speech_mask: Callable[[NDArray[np.float32]], NDArray[np.bool_]],
-) -> Iterator[tuple[Tensor, NDArray[np.bool_], Piece | None]]:
-    """Lip features as the voice arrives.
+@dataclass(frozen=True)
+class Heard:
+    """What is heard in consecutive frames: `lips` [n,512], `silence` [n], `manner` [n,F]."""
 
-    Args:
-        pieces: the voice.
-        encode: float32 [n] at 16 kHz -> [T,512].
-        speech_mask: float32 [n] at 16 kHz -> bool [T].
+    lips: Tensor
+    silence: NDArray[np.bool_]
+    manner: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.lips)
+
+    def __getitem__(self, rows: slice) -> "Heard":
+        return Heard(self.lips[rows], self.silence[rows], self.manner[rows])
+
+    def __add__(self, other: "Heard") -> "Heard":
+        return Heard(
+            torch.cat([self.lips, other.lips]),
+            np.concatenate([self.silence, other.silence]),
+            np.concatenate([self.manner, other.manner]),
+        )
+
+
+Listener = Callable[[NDArray[np.float32]], Heard]
+"""float32 [n] at 16 kHz -> what is heard in its frames; reaches at most MEL_REACH frames to each side."""
+
+
+def listen(pieces: Iterable[Piece], hear: Listener) -> Iterator[tuple[Heard | None, Piece | None]]:
+    """What is heard, as the voice arrives.
 
     Yields:
-        (lips [n,512], silence [n], piece): `n` may lag behind the piece, so the last item has no piece.
+        (heard, piece): what is heard lags behind the piece by some frames (None at first), so that the
+        last item has no piece.
     """
     past = np.zeros(0, np.float32)
     waiting = np.zeros(0, np.float32)
     margin = MEL_REACH * SAMPLES_PER_FRAME
 
-    def features(count: int) -> tuple[Tensor, NDArray[np.bool_]]:
+    def heard(count: int) -> Heard:
         window = np.concatenate([past, waiting[: count * SAMPLES_PER_FRAME + margin]])
-        inside = slice(len(past) // SAMPLES_PER_FRAME, len(past) // SAMPLES_PER_FRAME + count)
-        return encode(window)[inside], ~speech_mask(window)[inside]
+        first = len(past) // SAMPLES_PER_FRAME
+        return hear(window)[first : first + count]
 
     for piece in pieces:
         waiting = np.concatenate([waiting, piece.voice])
         count = (len(waiting) - margin) // SAMPLES_PER_FRAME // MEL_REACH * MEL_REACH
         if count <= 0:
-            yield torch.zeros(0, 512), np.zeros(0, bool), piece
+            yield None, piece
             continue
-        lips, silence = features(count)
+        now = heard(count)
         past = np.concatenate([past, waiting[: count * SAMPLES_PER_FRAME]])[-margin:]
         waiting = waiting[count * SAMPLES_PER_FRAME :]
-        yield lips, silence, piece
+        yield now, piece
     if len(waiting):
-        yield (*features(len(waiting) // SAMPLES_PER_FRAME), None)
+        yield heard(len(waiting) // SAMPLES_PER_FRAME), None
 
 
-def chunks(features: Iterable[tuple[Tensor, NDArray[np.bool_], Piece | None]]) -> Iterator[Chunk]:
-    """Cut features into chunks with context; the first is short so that the picture starts early."""
-    lips = torch.zeros(0, 512)
-    silence = np.zeros(0, bool)
+def chunks(listened: Iterable[tuple[Heard | None, Piece | None]]) -> Iterator[Chunk]:
+    """Cut what is heard into chunks with context; the first is short so that the picture starts early."""
+    held: Heard | None = None
     track: list[NDArray[np.float32]] = []
     words: list[Word] = []
     notes: list[str] = []
     rate, start, before = 0, 0, 0
 
-    def cut(count: int, last: bool) -> Chunk:
-        nonlocal lips, silence, track, words, notes, start, before
+    def cut(all_held: Heard, count: int, last: bool) -> Chunk:
+        nonlocal held, track, words, notes, start, before
         after = 0 if last else ATTENTION_REACH
         size = before + count + after
         sound = np.concatenate(track)
         # Frame edges fall on round(i rate / fps): no drift whatever the rate.
         samples = len(sound) if last else round((start + count) * rate / 25) - round(start * rate / 25)
-        ready = Chunk(
-            start, lips[:size], silence[:size], before, after, sound[:samples], rate, words, notes, last
-        )
+        part = all_held[:size]
+        said = (sound[:samples], rate, words, notes, last)
+        ready = Chunk(start, part.lips, part.silence, part.manner, before, after, *said)
         kept = min(ATTENTION_REACH, before + count)
-        lips, silence = lips[before + count - kept :], silence[before + count - kept :]
+        held = all_held[before + count - kept :]
         track, words, notes = [sound[samples:]], [], []
         start, before = start + count, kept
         return ready
 
-    for more, quiet, piece in features:
-        lips, silence = torch.cat([lips, more]), np.concatenate([silence, quiet])
+    for now, piece in listened:
+        if now is not None:
+            held = now if held is None else held + now
         if piece is not None:
             track.append(piece.track)
             words += piece.words
             notes += piece.notes
             rate = piece.rate
         # One chunk's worth more is held back, so that the last chunk is never empty.
-        while len(lips) - before - ATTENTION_REACH > (wanted := CHUNK if start else FIRST_CHUNK):
-            yield cut(wanted, last=False)
-    if len(lips) > before:
-        silence[-CLOSING:] = True
-        yield cut(len(lips) - before, last=True)
+        while held is not None and len(held) - before - ATTENTION_REACH > (
+            wanted := CHUNK if start else FIRST_CHUNK
+        ):
+            yield cut(held, wanted, last=False)
+    if held is not None and len(held) > before:
+        held.silence[-CLOSING:] = True
+        yield cut(held, len(held) - before, last=True)

@@ -1,20 +1,22 @@
 """What the user asks of the face, as offsets on the avatar's own movement and inside its own range."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
 from synctalk.errors import SyncTalkError
+from synctalk.expression.blinks import BlinkHabit, Blinks
+from synctalk.expression.generator import STYLES
 from synctalk.face_sync.blendshapes import BLENDSHAPE_NAMES, CORE_SEVEN, SMILE
 
 Curves = NDArray[np.float32]
 
-# How far each emotion moves each control at full strength. Happy, serious and surprised follow what the
-# presenters do when asked for it; sad and angry are rules of thumb.
+# How far each emotion moves each control at full strength where no generator shows it: rules of thumb.
+# 'natural' takes the manner from the voice.
 EMOTIONS: dict[str, dict[str, float]] = {
+    "natural": {},
     "neutral": {},
     "happy": {"smile": 0.8, "brow_outer_up_left": 0.25, "brow_outer_up_right": 0.25, "brow_inner_up": 0.15},
     "serious": {"brow_down_left": 0.55, "brow_down_right": 0.55},
@@ -22,6 +24,7 @@ EMOTIONS: dict[str, dict[str, float]] = {
     "sad": {"brow_inner_up": 0.7, "eye_blink_left": 0.15, "eye_blink_right": 0.15},
     "angry": {"brow_down_left": 0.9, "brow_down_right": 0.9},
 }
+SOURCES = ("voice", "footage")
 HEAD_MOTIONS = ("calm", "natural", "lively")
 CONTROLS = (
     "brow_down_left",
@@ -38,10 +41,8 @@ _COLUMNS: dict[str, tuple[int, ...]] = {
     "smile": SMILE,
 }
 DRIVEN = (*CORE_SEVEN, *SMILE)
+_SHUT = 0.6  # lids of an avatar whose footage holds no blink
 _LIDS = tuple(BLENDSHAPE_NAMES.index(name) for name in ("eyeBlinkLeft", "eyeBlinkRight"))
-
-# Lids of one blink at 25 fps: they fall in two frames and rise in five.
-_BLINK = np.array([0.45, 1.0, 0.95, 0.65, 0.35, 0.15, 0.05], np.float32)
 
 
 def _check_range(name: str, value: float, low: float, high: float) -> None:
@@ -76,14 +77,16 @@ class Expression:
     """Corners of the mouth raised."""
     blinks_per_minute: float | None = None
     """How often the eyes blink, 0 to 60; None keeps the avatar's own blinks."""
-    emotion: str = "neutral"
-    """neutral, happy, serious, surprised, sad or angry."""
+    emotion: str = "natural"
+    """natural (as the voice sounds), neutral, happy, serious, surprised, sad or angry."""
     strength: float = 0.7
     """How strong the emotion is, 0 to 1."""
     intensity: float = 1.0
     """Size of all movement of brows, lids and smile: 0 still, 1 natural, 2 doubled."""
     head_motion: str = "natural"
     """calm, natural or lively: which stretches of the source footage are shown."""
+    source: str = "voice"
+    """Where brows, smile and blinks come from: generated to fit the voice, or as they were in the footage."""
 
     def __post_init__(self) -> None:
         for name in (*CONTROLS, "strength"):
@@ -93,10 +96,11 @@ class Expression:
             _check_range("blinks_per_minute", self.blinks_per_minute, 0, 60)
         _check_choice("emotion", self.emotion, tuple(EMOTIONS))
         _check_choice("head_motion", self.head_motion, HEAD_MOTIONS)
+        _check_choice("source", self.source, SOURCES)
 
-    def controls(self) -> dict[str, float]:
-        """The sliders with the emotion added, each in [0,1]."""
-        emotion = EMOTIONS[self.emotion]
+    def controls(self, shown: bool = False) -> dict[str, float]:
+        """The sliders with the emotion added, each in [0,1]; `shown` where a generator shows it already."""
+        emotion = {} if shown else EMOTIONS[self.emotion]
         return {
             name: min(1.0, getattr(self, name) + self.strength * emotion.get(name, 0.0)) for name in CONTROLS
         }
@@ -116,67 +120,56 @@ class ExpressionControl:
 
     Args:
         expression: what is asked.
-        rest: the avatar's coefficients at rest, float32 [52].
-        top: the avatar's strongest, its 98th percentile, float32 [52].
+        own: the avatar's coefficients over its footage, float32 [T,52].
+        rest: its coefficients at rest, float32 [52].
+        top: its strongest, the 98th percentile, float32 [52].
+        generated: the coefficients come from the generator: it has made the blinks and the learnt emotions.
         seed: of the random times between blinks.
     """
 
-    def __init__(self, expression: Expression, rest: Curves, top: Curves, seed: int = 0) -> None:
+    def __init__(
+        self,
+        expression: Expression,
+        own: Curves,
+        rest: Curves,
+        top: Curves,
+        generated: bool = False,
+        seed: int = 0,
+    ) -> None:
         self.expression = expression
         self._rest, self._top = rest, top
+        self._limit = np.maximum(top, own.max(axis=0))
+        self._controls = expression.controls(shown=generated and expression.emotion in STYLES)
+        self._blinks: Blinks | None = None
         rate = expression.blinks_per_minute
-        self._blinks = None if rate is None else blink_track(rate, seed)
+        if rate is not None and not generated:
+            self._blinks = Blinks(BlinkHabit(per_minute=rate), seed)
+            self._limit[list(_LIDS)] = np.maximum(self._limit[list(_LIDS)], _SHUT)
 
     def apply(self, curves: Curves) -> Curves:
         """Coefficients as asked, float32 [n,52]; the next chunk goes on where this one ended.
 
-        Order: overall intensity around the rest position, blinks, sliders; everything that is driven
-        stays inside [0, top], or as far as the source itself went. The others pass unchanged.
+        Order: blinks, overall intensity around the rest position, sliders. What is driven never goes past
+        what the footage did; the others pass unchanged.
         """
         out = np.array(curves, np.float32)
         rest, top = self._rest, self._top
         driven = list(DRIVEN)
         if self._blinks is not None:
-            self._reblink(out)
+            self._reblink(out, self._blinks.next(len(out)))
         if self.expression.intensity != 1:
             out[:, driven] = rest[driven] + self.expression.intensity * (out[:, driven] - rest[driven])
-        for name, value in self.expression.controls().items():
+        for name, value in self._controls.items():
             for column in _COLUMNS[name]:
                 out[:, column] += value * np.maximum(top[column] - out[:, column], 0)
-        # A blink may go past the lid's 98th percentile (few frames are shut), never past what the source did.
-        limit = np.maximum(top, curves)
-        if self._blinks is not None:
-            limit[:, list(_LIDS)] = np.maximum(limit[:, list(_LIDS)], self._shut())
-        out[:, driven] = np.clip(out[:, driven], 0, limit[:, driven])
+        out[:, driven] = np.clip(out[:, driven], 0, self._limit[driven])
         return out
 
-    def _shut(self) -> Curves:
-        """Lid values of shut eyes."""
-        return np.maximum(self._top[list(_LIDS)], 0.6)
-
-    def _reblink(self, out: Curves) -> None:
-        assert self._blinks is not None
-        blinks = np.fromiter((next(self._blinks) for _ in range(len(out))), np.float32, len(out))
-        for column, shut in zip(_LIDS, self._shut(), strict=True):
-            open_lid = np.minimum(out[:, column], self._rest[column])  # the source's own blinks go
-            out[:, column] = open_lid + blinks * (shut - open_lid)
-
-
-def blink_track(rate_per_minute: float, seed: int, fps: float = 25.0) -> Iterator[float]:
-    """Lid position frame by frame, 0 open to 1 shut, without end.
-
-    Pauses between blinks are drawn from a gamma distribution (people blink neither like a clock nor
-    at random), never shorter than half a second.
-    """
-    generator = np.random.default_rng(seed)
-    if rate_per_minute <= 0:
-        while True:
-            yield 0.0
-    mean = 60 / rate_per_minute
-    while True:
-        pause = max(0.5, generator.gamma(shape=3.0, scale=mean / 3.0))
-        yield from [0.0] * max(0, round(pause * fps) - len(_BLINK))
-        yield from _BLINK.tolist()
+    def _reblink(self, out: Curves, lids: NDArray[np.floating]) -> None:
+        """Blinks `lids` [n] in place of those of the footage."""
+        for column in _LIDS:
+            open_lid = np.minimum(out[:, column], self._rest[column])
+            out[:, column] = open_lid + lids * (self._limit[column] - open_lid)
 
 
 def expression_from(values: dict[str, object]) -> Expression:
@@ -191,7 +184,7 @@ def expression_from(values: dict[str, object]) -> Expression:
         raise SyncTalkError(f"Unknown expression setting {unknown[0]!r}. Known: {', '.join(kinds)}.")
     ready: dict[str, object] = {}
     for name, value in values.items():
-        if name in ("emotion", "head_motion"):
+        if name in ("emotion", "head_motion", "source"):
             ready[name] = str(value).strip().lower()
         elif value is not None:
             try:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from synctalk.editing import ASPECTS, Look
 from synctalk.provenance import Credentials
-from synctalk.speaking.expression import CONTROLS, EMOTIONS, HEAD_MOTIONS, Expression
+from synctalk.speaking.expression import CONTROLS, EMOTIONS, HEAD_MOTIONS, SOURCES, Expression
 
 ENGINES = ("auto", "edge", "kokoro")
 
@@ -21,7 +21,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     for name in CONTROLS:
         face.add_argument(f"--{name.replace('_', '-')}", type=float, default=0.0, metavar="0..1")
-    face.add_argument("--emotion", choices=tuple(EMOTIONS), default="neutral")
+    face.add_argument("--emotion", choices=tuple(EMOTIONS), default="natural")
+    face.add_argument(
+        "--expressions",
+        choices=SOURCES,
+        default="voice",
+        help="made for the voice (default), or as filmed",
+    )
     face.add_argument("--strength", type=float, default=0.7, metavar="0..1", help="of the emotion")
     face.add_argument("--intensity", type=float, default=1.0, metavar="0..2", help="size of all movement")
     face.add_argument(
@@ -47,7 +53,8 @@ def expression(args: argparse.Namespace) -> Expression:
         SyncTalkError: a value is out of range.
     """
     names = (*CONTROLS, "emotion", "strength", "intensity", "head_motion")
-    return Expression(**{n: getattr(args, n) for n in names}, blinks_per_minute=args.blinks)
+    given = {name: getattr(args, name) for name in names}
+    return Expression(**given, blinks_per_minute=args.blinks, source=args.expressions)
 
 
 def look(args: argparse.Namespace) -> Look:

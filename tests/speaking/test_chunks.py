@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 import torch
 
+from synctalk.expression.voice import voice_features
 from synctalk.face_sync.audio_visual_encoder import AudioVisualEncoder
 from synctalk.portrait.silence import silence_weights
-from synctalk.speaking.chunks import CLOSING, FIRST_CHUNK, chunks, lip_features
+from synctalk.speaking.chunks import CLOSING, FIRST_CHUNK, Heard, Listener, chunks, listen
 from synctalk.speaking.sound import SAMPLES_PER_FRAME, Recording
 
 
@@ -20,39 +21,46 @@ def whole(seconds: float) -> np.ndarray:
     return np.pad(voice, (0, -len(voice) % SAMPLES_PER_FRAME))
 
 
-def quiet(voice: np.ndarray) -> np.ndarray:
-    return np.ones(-(-len(voice) // SAMPLES_PER_FRAME), bool)
-
-
-def no_lips(voice: np.ndarray) -> torch.Tensor:
-    return torch.zeros(-(-len(voice) // SAMPLES_PER_FRAME), 512)
+def nothing(voice: np.ndarray) -> Heard:
+    frames = -(-len(voice) // SAMPLES_PER_FRAME)
+    return Heard(torch.zeros(frames, 512), np.zeros(frames, bool), np.zeros((frames, 0), np.float32))
 
 
 @pytest.fixture(scope="module")
-def encoder() -> AudioVisualEncoder:
+def hear() -> Listener:
     torch.manual_seed(0)
-    return AudioVisualEncoder().eval()
+    encoder = AudioVisualEncoder().eval()
+
+    def everything(voice: np.ndarray) -> Heard:
+        lips = encoder.encode(voice)
+        return Heard(lips, np.zeros(len(lips), bool), voice_features(voice))
+
+    return everything
 
 
 @pytest.mark.parametrize("seconds", [0.1, 2.0, 5.34])
-def test_chunks_give_the_lips_the_whole_recording_gives(encoder, seconds):
-    features = lip_features(Recording((hum(seconds), 16000)), encoder.encode, quiet)
-    lips = torch.cat([chunk.lips[chunk.before : chunk.before + chunk.frames] for chunk in chunks(features)])
-    assert torch.allclose(lips, encoder.encode(whole(seconds)), atol=1e-4)
+def test_chunks_give_what_the_whole_recording_gives(hear, seconds):
+    features = listen(Recording((hum(seconds), 16000)), hear)
+    made = [(chunk, slice(chunk.before, chunk.before + chunk.frames)) for chunk in chunks(features)]
+    expected = hear(whole(seconds))
+    lips = torch.cat([chunk.lips[inside] for chunk, inside in made])
+    assert torch.allclose(lips, expected.lips, atol=1e-4)
+    manner = np.concatenate([chunk.manner[inside] for chunk, inside in made])
+    assert np.allclose(manner, expected.manner, atol=1e-3)
 
 
-def test_context_of_a_chunk_is_its_neighbours(encoder):
-    features = lip_features(Recording((hum(5), 16000)), encoder.encode, quiet)
-    expected = encoder.encode(whole(5))
+def test_context_of_a_chunk_is_its_neighbours(hear):
+    features = listen(Recording((hum(5), 16000)), hear)
+    expected = hear(whole(5))
     for chunk in chunks(features):
         first = chunk.start - chunk.before
-        assert torch.allclose(chunk.lips, expected[first : first + len(chunk.lips)], atol=1e-4)
+        assert torch.allclose(chunk.lips, expected.lips[first : first + len(chunk.lips)], atol=1e-4)
 
 
 @pytest.mark.parametrize("rate", [8000, 16000, 22050, 44100, 48000])
 def test_the_soundtrack_keeps_every_sample_at_its_own_rate(rate):
     track = np.stack([hum(3.33, rate), 0.5 * hum(3.33, rate)], axis=1)
-    made = list(chunks(lip_features(Recording((track, rate)), no_lips, quiet)))
+    made = list(chunks(listen(Recording((track, rate)), nothing)))
     assert np.array_equal(np.concatenate([chunk.track for chunk in made]), track)
     assert {chunk.rate for chunk in made} == {rate}
     frames = sum(chunk.frames for chunk in made)
@@ -60,13 +68,13 @@ def test_the_soundtrack_keeps_every_sample_at_its_own_rate(rate):
 
 
 def test_the_first_chunk_is_short_and_the_last_one_is_marked():
-    made = list(chunks(lip_features(Recording((hum(6), 16000)), no_lips, quiet)))
+    made = list(chunks(listen(Recording((hum(6), 16000)), nothing)))
     assert made[0].frames == FIRST_CHUNK and not made[0].last
     assert [chunk.last for chunk in made] == [False] * (len(made) - 1) + [True]
 
 
 def test_the_mouth_is_shut_at_the_end_even_if_the_voice_is_cut_off():
-    features = lip_features(Recording((hum(4), 16000)), no_lips, quiet)
+    features = listen(Recording((hum(4), 16000)), nothing)
     last = list(chunks(features))[-1]
     assert not last.silence[:-CLOSING].any() and last.silence[-CLOSING:].all()
     assert silence_weights(torch.from_numpy(last.silence))[-1] == 1
