@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -25,7 +24,7 @@ _HALF = 128
 class Restorer(Protocol):
     """What fills the gap between a rendered chin and the source's neck (III-F)."""
 
-    def fill(self, face: Tensor, alpha: Tensor, background: Tensor, widened: Tensor) -> Tensor:
+    def fill(self, face: Map, alpha: Map, background: Map, widened: Map) -> Map:
         """The rendered `face` [h,w,3] (premultiplied by `alpha` [h,w]) over `background` [h,w,3], which is
         made up anew where `widened` [h,w] is set; all float32 in [0,1]."""
         ...
@@ -124,15 +123,9 @@ class PortraitSync:
         fit = (X1 - X0, Y1 - Y0)
         background = cv2.resize(source[Y0:Y1, X0:X1], (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA)
         gap = (hole[here] > 0).astype(np.float32)
-        filled = self.restorer.fill(
-            torch.from_numpy(np.ascontiguousarray(color[here])),
-            torch.from_numpy(np.ascontiguousarray(cover[here])),
-            torch.from_numpy(background.astype(np.float32) / 255),
-            torch.from_numpy(gap),
-        )
+        picture = self.restorer.fill(color[here], cover[here], background.astype(np.float32) / 255, gap)
         # The restored part ends softly inside the hole, so that its outline does not show.
         soft = cv2.blur(gap, (2 * self.slack + 1,) * 2) * gap
-        picture = np.ascontiguousarray(filled.numpy())
         if fit != (x1 - x0, y1 - y0):
             picture, soft = resized(picture, fit), resized(soft, fit, exact=True)
         part = place[Y0:Y1, X0:X1]
