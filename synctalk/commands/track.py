@@ -3,6 +3,7 @@
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -91,7 +92,7 @@ def _range(text: str) -> tuple[int, int | None]:
         raise TrainingError(f"--frames wants a range such as 0:500, not {text!r}.") from None
 
 
-def _like(name: str | None):  # type: ignore[no-untyped-def]
+def _like(name: str | None) -> Any:
     """A track to follow: of a file, of a folder with `track.npz`, or of an avatar."""
     if name is None:
         return None
@@ -104,7 +105,7 @@ def _like(name: str | None):  # type: ignore[no-untyped-def]
     return avatar_track(Avatar.from_pretrained(name))
 
 
-def _describe(track) -> None:  # type: ignore[no-untyped-def]
+def _describe(track: Any) -> None:
     """The report: camera, how sure the poses are, shots, and the focal search's curve."""
     weak = float((track.confidence < 0.5).mean())
     _log.info("%d frames, focal length %.0f px (%.2f times the width).", len(track), track.K[0, 0],
@@ -130,7 +131,7 @@ class _Bar:
 
     def __init__(self) -> None:
         self._step = ""
-        self._bar = None
+        self._bar: Any = None
 
     def __call__(self, step: str, done: int, total: int) -> None:
         from synctalk.logs import progress

@@ -90,12 +90,14 @@ def adjust_bundle(
     return solve_poses(tracks, weights, points, noise, K, rotations, translations, settings)
 
 
-def _residuals(tracks: Array, points: Array, K: Array, rotations: Array, translations: Array):
+def _residuals(
+    tracks: Array, points: Array, K: Array, rotations: Array, translations: Array
+) -> tuple[Array, NDArray[np.bool_], Array, Array]:
     """Residual [T, N, 2] (0 where unseen), seen [T, N], rotated points, camera points [T, N, 3]."""
     rotated = points @ np.swapaxes(rotations, 1, 2)
     camera = rotated + translations[:, None]
     residual = project(camera, K) - tracks
-    seen = np.isfinite(residual).all(axis=-1)
+    seen = np.isfinite(residual[..., 0]) & np.isfinite(residual[..., 1])
     return np.where(seen[..., None], residual, 0.0), seen, rotated, camera
 
 
@@ -183,8 +185,19 @@ def _pose_offset(rotations: Array, translations: Array, rough: tuple[Array, Arra
     return np.concatenate([vector, translations - rough[1]], -1)
 
 
-def _pose_blocks(tracks, weights, points, noise, K, rotations, translations, rough, settings):
-    """Normal equations of the poses: weights, Jacobians, camera points, residual, hessian, gradient."""
+def _pose_blocks(
+    tracks: Array,  # [t, N, 2]
+    weights: Array,  # [N]
+    points: Array,  # [N, 3]
+    noise: Array,  # [N] px
+    K: Array,
+    rotations: Array,
+    translations: Array,
+    rough: tuple[Array, Array],
+    settings: BundleSettings,
+) -> tuple[Array, Array, Array, Array, Array, Array]:
+    """Normal equations of the poses: weights [t, N], Jacobians [t, N, 2, 6], camera points [t, N, 3],
+    residual [t, N, 2], hessian [t, 6, 6], gradient [t, 6]."""
     residual, seen, rotated, camera = _residuals(tracks, points, K, rotations, translations)
     weight = _robust(residual, seen, noise, weights)
     by_pose = pose_jacobian(camera, rotated, K)
@@ -198,8 +211,19 @@ def _pose_blocks(tracks, weights, points, noise, K, rotations, translations, rou
 
 
 def _joint_step(
-    tracks, weights, points, noise, K, rotations, translations, rough, prior, anchors, settings, chunk=64
-):
+    tracks: Array,
+    weights: Array,
+    points: Array,
+    noise: Array,
+    K: Array,
+    rotations: Array,
+    translations: Array,
+    rough: tuple[Array, Array],
+    prior: float,
+    anchors: Array,
+    settings: BundleSettings,
+    chunk: int = 64,
+) -> tuple[Array, Array]:
     """One Gauss-Newton step of Eq. 12: changes of the points [N, 3] and of the poses [T, 6]."""
     count = len(points)
     block = np.tile(np.eye(3) * prior, (count, 1, 1))

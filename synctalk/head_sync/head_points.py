@@ -324,7 +324,9 @@ class PointFollower:
         x0, y0 = keys.corners[k]
         picture = keys.pictures[k]
         places = self._places(k, rotation, translation)
-        warped = cv2.remap(grey, places - 0.5, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        x, y = (np.ascontiguousarray(places[..., i] - np.float32(0.5), np.float32) for i in range(2))
+        seen = cv2.remap(grey, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        warped = np.asarray(seen, np.uint8)
         start = (keys.pixels[mine] - [x0 + 0.5, y0 + 0.5]).astype(np.float32)
         if self._flow is not None:
             found, good = self._by_flow(picture, warped, start)
@@ -368,7 +370,8 @@ class PointFollower:
         back, ok_back, _ = cv2.calcOpticalFlowPyrLK(warped, picture, found, empty, **options)
         apart = np.linalg.norm((back - points)[:, 0], axis=1)
         good = (ok[:, 0] > 0) & (ok_back[:, 0] > 0) & (apart < self._settings.forward_backward_px)
-        return found[:, 0], good & self._inside(found[:, 0], warped)
+        places = np.asarray(found, np.float32)[:, 0]
+        return places, np.asarray(good & self._inside(places, warped))
 
     def _by_flow(
         self, picture: Grey, warped: Grey, start: NDArray[np.float32]

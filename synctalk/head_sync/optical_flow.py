@@ -1,5 +1,7 @@
 """Dense optical flow and its Laplacian (Section III-C, Eq. 9-10)."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +27,9 @@ class DenseFlow:
 
     def __call__(self, source: NDArray[np.uint8], target: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Flow [H, W, 2] in pixels: what is at x in `source` [H, W] is at x + F(x) in `target`."""
-        return self._method.calc(np.ascontiguousarray(source), np.ascontiguousarray(target), None)
+        empty: Any = None
+        flow = self._method.calc(np.ascontiguousarray(source), np.ascontiguousarray(target), empty)
+        return np.asarray(flow, np.float32)
 
 
 def flow_change(flow: NDArray[np.float32], blur_px: float = 3.0) -> NDArray[np.float32]:

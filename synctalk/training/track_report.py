@@ -1,6 +1,6 @@
 """What a head track is worth: the paper's ablation against known truth, error plots, a sheet of overlays."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -71,7 +71,7 @@ def ablation(
     Work that rows share (the morphable model's fit, followed points) is done once.
     """
 
-    def source(first: int):  # type: ignore[no-untyped-def]
+    def source(first: int) -> Iterator[NDArray[np.uint8]]:
         return read_frames(path, start=start + first, stop=stop)
 
     info = probe(path)
