@@ -251,7 +251,7 @@ def _joint_step(
     reduced = -eliminated
     index = np.arange(count)
     reduced.reshape(count, 3, count, 3)[index, :, index, :] += block
-    change = np.linalg.solve(reduced, eliminated_right - right.reshape(-1))
+    change: Array = np.linalg.solve(reduced, eliminated_right - right.reshape(-1)).astype(np.float64)
     poses = [
         -np.einsum("tba,tb->ta", lower, half_gradient + half @ change) for lower, half, half_gradient in kept
     ]
@@ -286,7 +286,7 @@ def solve_poses(
             _, _, _, _, hessian, gradient = _pose_blocks(
                 part, weights, points, wide, K, rotations[rows], translations[rows], rough_part, settings
             )
-            change = -np.linalg.solve(hessian, gradient[..., None])[..., 0]
+            change = -np.linalg.solve(hessian, gradient[..., None])[..., 0].astype(np.float64)
             rotations[rows] = rotation_from_vector(change[:, :3]) @ rotations[rows]
             translations[rows] += change[:, 3:]
         weight, _, _, residual, hessian, _ = _pose_blocks(
