@@ -45,18 +45,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--anyway", action="store_true", help="train although the preflight finds something bad"
     )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        metavar="S",
+        help="use the S most informative seconds, in place of the profile's",
+    )
     parser.add_argument("--size", type=int, default=512, help="side of the frames, px (default 512)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Train and say where the avatar is."""
     from synctalk.consent import read
+    from synctalk.training.select import Selection
     from synctalk.training.train import OWN_LICENCE, TrainSettings, check_name, train_avatar
 
     check_name(args.name)
     consent = read(args.consent)
     settings = TrainSettings.of(args.profile)
     settings = replace(settings, preprocess=replace(settings.preprocess, size=args.size, insist=args.anyway))
+    if args.seconds is not None:
+        settings = replace(
+            settings, preprocess=replace(settings.preprocess, selection=Selection(seconds=args.seconds))
+        )
     if args.steps is not None:
         settings = replace(settings, portrait=replace(settings.portrait, deform_steps=args.steps))
     out = args.out or Path(args.name)
