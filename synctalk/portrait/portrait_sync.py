@@ -123,7 +123,8 @@ class PortraitSync:
         fit = (X1 - X0, Y1 - Y0)
         background = cv2.resize(source[Y0:Y1, X0:X1], (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA)
         gap = (hole[here] > 0).astype(np.float32)
-        picture = self.restorer.fill(color[here], cover[here], background.astype(np.float32) / 255, gap)
+        behind = background.astype(np.float32) / np.float32(255)
+        picture = self.restorer.fill(color[here], cover[here], behind, gap)
         # The restored part ends softly inside the hole, so that its outline does not show.
         soft = cv2.blur(gap, (2 * self.slack + 1,) * 2) * gap
         if fit != (x1 - x0, y1 - y0):

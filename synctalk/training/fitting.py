@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from synctalk.errors import TrainingError
 from synctalk.logs import get_logger
 from synctalk.portrait.canonical import PER_GAUSSIAN
+from synctalk.portrait.half_precision import has_bfloat16
 from synctalk.portrait.model import Gaussians, PortraitModel
 from synctalk.portrait.settings import PortraitSettings
 from synctalk.portrait.silence import silence_weights
@@ -385,11 +385,3 @@ def frame_chances(data: PortraitDataset, model: PortraitModel) -> dict[str, Tens
 def relative(values: Tensor) -> Tensor:
     """Values [n] over their mean, float64."""
     return values.double() / values.double().mean().clamp_min(1e-6)
-
-
-def has_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16 natively; without that it is slower than float32."""
-    try:
-        return "avx512_bf16" in Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False

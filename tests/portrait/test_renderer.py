@@ -20,9 +20,9 @@ def psnr(a: torch.Tensor, b: torch.Tensor) -> float:
     return float(-10 * torch.log10((a - b).pow(2).mean().clamp_min(1e-12)))
 
 
-@pytest.fixture
-def renderer(portrait: PortraitModel) -> PortraitRenderer:
-    return PortraitRenderer(portrait, SIZE, SIZE, camera(SIZE)[1])
+@pytest.fixture(params=[torch.float32, torch.bfloat16], ids=str)
+def renderer(portrait: PortraitModel, request: pytest.FixtureRequest) -> PortraitRenderer:
+    return PortraitRenderer(portrait, SIZE, SIZE, camera(SIZE)[1], dtype=request.param)
 
 
 def test_inference_draws_what_training_draws(portrait, renderer):
