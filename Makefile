@@ -3,7 +3,8 @@
 # Which torch: any range pip understands. For a CPU-only build from the torch index use
 #   make install TORCH="torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu"
 TORCH ?= torch==2.13.0
-PYTHON ?= $(firstword $(foreach v,python3.12 python3.11 python3.10 python3,$(shell command -v $(v) 2>/dev/null)))
+PYTHON ?= $(shell for v in python3.12 python3.11 python3.10 python3; do \
+	"$$v" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && command -v "$$v" && break; done)
 EXTRAS ?= app,voice,train,evaluation
 PORT ?= 7860
 
