@@ -21,6 +21,9 @@ from synctalk.provenance import verify  # noqa: E402
 from synctalk.speaking.expression import PRESETS, Expression  # noqa: E402
 
 
+PATIENT = {"timeout": 120}  # twenty visitors on two cores wait for each other
+
+
 @pytest.fixture(scope="module")
 def studio(tiny_folder: Path) -> Studio:
     return Studio([str(tiny_folder)])
@@ -36,7 +39,7 @@ def server(studio: Studio) -> Any:
 
 @pytest.fixture(scope="module")
 def client(server: str) -> Client:
-    return Client(server, verbose=False, analytics_enabled=False)
+    return Client(server, verbose=False, analytics_enabled=False, httpx_kwargs=PATIENT)
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +166,7 @@ def test_twenty_visitors_at_once_each_get_their_own_video(server, tmp_path):
     files = [record(tmp_path / f"{i}.wav", seconds) for i, seconds in enumerate(lengths)]
 
     def visit(file: Path) -> float:
-        visitor = Client(server, verbose=False, analytics_enabled=False)
+        visitor = Client(server, verbose=False, analytics_enabled=False, httpx_kwargs=PATIENT)
         video, _, _ = visitor.predict(
             text="", audio=handle_file(str(file)), avatar="tiny", voice=None, api_name="/speak"
         )
