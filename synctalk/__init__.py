@@ -7,7 +7,11 @@ The public names are loaded when first used, so that `import synctalk` costs not
 """
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
+
+# torch's idle workers would spin on the cores the rasterizer needs; read when torch is first imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
     from synctalk.avatar import Avatar
