@@ -20,7 +20,6 @@ from synctalk.interface.studio import Studio  # noqa: E402
 from synctalk.provenance import verify  # noqa: E402
 from synctalk.speaking.expression import PRESETS, Expression  # noqa: E402
 
-
 PATIENT = {"timeout": 120}  # twenty visitors on two cores wait for each other
 
 
