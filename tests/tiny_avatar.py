@@ -53,9 +53,7 @@ def make_tiny_avatar(folder: Path, name: str = "tiny", portrait_seed: int = 0) -
             "torso_px": torch.zeros(FRAMES, 2),
         },
     )
-    _portrait(truth["neutral68_head"], truth["bs52"], portrait_seed).save(
-        folder / "portrait.safetensors"
-    )
+    _portrait(truth["neutral68_head"], truth["bs52"], portrait_seed).save(folder / "portrait.safetensors")
     K = truth["K"] * scale
     avatar_files.seal(
         folder,
