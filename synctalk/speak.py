@@ -33,6 +33,7 @@ from synctalk.errors import SpeechError, SyncTalkError
 from synctalk.expression.generator import ExpressionGenerator
 from synctalk.expression.voice import voice_features
 from synctalk.face_sync.audio_visual_encoder import AudioVisualEncoder
+from synctalk.portrait.splat import rgb_to_yuv420
 from synctalk.provenance import Credentials, can_sign, sign_video
 from synctalk.speaking.background import in_background
 from synctalk.speaking.chunks import ATTENTION_REACH, Chunk, Heard, chunks, listen
@@ -396,7 +397,7 @@ def making(
                 first_frame_s = time.perf_counter() - began
                 writer = files.enter_context(_writer(output, moment, person, look))
             with clock.measure("encode"):
-                writer.write(moment.picture)
+                _write(writer, moment.picture)
                 writer.write_audio(moment.track)
             words += moment.words
             notes += [note for note in moment.notes if note not in notes]
@@ -431,6 +432,14 @@ def _writer(output: str | Path, moment: Moment, avatar: Avatar, look: Look) -> A
     if look.transparent:
         return TransparentWriter(output, width, height, FPS, metadata=tags, **sound)
     return VideoWriter(output, width, height, FPS, preset="ultrafast", metadata=tags, **sound)
+
+
+def _write(writer: Any, picture: NDArray[np.uint8]) -> None:
+    """Add a frame; the kernel's colour conversion takes a fraction of the encoder's own."""
+    if isinstance(writer, VideoWriter):
+        writer.write_yuv(*rgb_to_yuv420(picture, threads=1))
+    else:
+        writer.write(picture)
 
 
 def _progress(done: int, total: int | None, began: float) -> Progress:

@@ -15,6 +15,7 @@ from synctalk.editing import Look
 from synctalk.errors import AudioError, SpeechError
 from synctalk.interface.sound_file import WavFile
 from synctalk.interface.studio import Studio
+from synctalk.portrait.splat import rgb_to_yuv420
 from synctalk.speak import Moment, Video, making
 from synctalk.speaking.expression import Expression
 from synctalk.speaking.subtitles import to_vtt
@@ -178,7 +179,7 @@ class _Segments:
             path, width, height, audio=(track, moment.rate), preset="ultrafast", crf=21
         ) as writer:
             for waiting in self._waiting:
-                writer.write(waiting.picture)
+                writer.write_yuv(*rgb_to_yuv420(waiting.picture, threads=1))
         self._count += 1
         self._waiting = []
         return path
