@@ -50,7 +50,7 @@ def test_the_laplacian_ignores_rigid_motion_and_marks_what_moves_alone() -> None
     rigid = np.stack([0.02 * x - 0.01 * y + 3, 0.01 * x + 0.02 * y], -1)
     alone = rigid.copy()
     alone[20:28, 20:28] += 2
-    assert flow_change(rigid)[8:-8, 8:-8].max() < 1e-3
+    assert flow_change(rigid)[16:-16, 16:-16].max() < 1e-3  # away from the edge of the picture
     change = flow_change(alone)
     assert change[20, 20] > 10 * change[50, 50] + 0.05
 
