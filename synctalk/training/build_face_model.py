@@ -323,7 +323,7 @@ def label_regions(head: SourceHead, mean: Array, landmarks: Array) -> NDArray[np
     return region
 
 
-def build(samples: int = 1200, directions: int = 60, heads: int = 8, seed: int = 1) -> FaceModel:
+def build(samples: int = 400, directions: int = 60, heads: int = 8, seed: int = 1) -> FaceModel:
     """The whole model, in the order of the module's text."""
     head = read_source(samples, seed)
     average = head.samples[0] - head.pivot
@@ -355,7 +355,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("-o", "--output", type=Path, default=Path("assets/models/face_model.npz"))
-    parser.add_argument("--samples", type=int, default=1200, help="heads to sample")
+    parser.add_argument("--samples", type=int, default=400, help="heads to sample")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     set_up_logging()
