@@ -251,4 +251,5 @@ def test_frames_rendered_elsewhere_in_one_call_look_the_same(tiny_avatar, painte
     here = np.stack([m.picture for m in stream(audio=voice, avatar=painter)]).astype(int)
     there = np.stack([m.picture for m in stream(audio=voice, avatar=other)]).astype(int)
     assert len(calls) == 1 and seconds_needed(*calls[0]) == 11
-    assert np.abs(here - there).max() <= 12 and np.abs(here - there).mean() < 0.2
+    # Pictures travel as bytes there, so that edges may round differently; what is shown must not.
+    assert np.percentile(np.abs(here - there), 99.9) <= 6 and np.abs(here - there).mean() < 0.2

@@ -43,9 +43,7 @@ def make_avatar_tab() -> None:
                 label="Then run", language="shell", visible=False, interactive=False, elem_id="command"
             )
     check.click(check_footage, video, report, concurrency_limit=1, **quiet)
-    write.click(
-        write_consent, [name, who, how, when, statement, agree], [record, command], queue=False, **quiet
-    )
+    write.click(write_consent, [name, who, how, when, statement, agree], [record, command], **quiet)
 
 
 def check_footage(video: str | None) -> str:
