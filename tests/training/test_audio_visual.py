@@ -98,10 +98,12 @@ def test_the_expert_learns(clips: Clips) -> None:
 
 
 def test_the_encoder_s_loss_falls_and_frozen_blocks_stay(clips: Clips) -> None:
+    torch.manual_seed(0)
     expert = train_expert(clips, ExpertTraining(steps=1, batch=16))
     trainer = EncoderTrainer(clips, expert, EncoderTraining(batch=12, bfloat16=False))
-    losses = [trainer.step(1e-3)["total"] for _ in range(12)]
-    assert np.mean(losses[-4:]) < 0.8 * np.mean(losses[:3])
+    losses = [trainer.step(1e-3)["total"] for _ in range(18)]
+    # Single batches of twelve windows can be outliers: medians say where the loss goes.
+    assert np.median(losses[-7:]) < 0.8 * np.median(losses[:3])
     trainer.freeze_lower_blocks()
     lowest = trainer.encoder.audio_encoder[0].conv_block[0].weight.detach().clone()
     top = trainer.encoder.audio_encoder[-1].conv_block[0].weight.detach().clone()
