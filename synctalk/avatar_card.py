@@ -45,7 +45,7 @@ def avatar_card(description: Mapping[str, Any]) -> str:
         "```python",
         "from synctalk import speak",
         "",
-        f'speak("Hello there.", avatar="{name}").save("hello.mp4")',
+        f'speak("Hello there.", avatar="{name}", output="hello.mp4")',
         "```",
         "",
         "## Consent",

@@ -253,3 +253,4 @@ def test_frames_rendered_elsewhere_in_one_call_look_the_same(tiny_avatar, painte
     assert len(calls) == 1 and seconds_needed(*calls[0]) == 11
     # Pictures travel as bytes there, so that edges may round differently; what is shown must not.
     assert np.percentile(np.abs(here - there), 99.9) <= 6 and np.abs(here - there).mean() < 0.2
+    assert np.abs(here - there).max() <= 24
