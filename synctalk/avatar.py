@@ -174,6 +174,12 @@ class Avatar:
         return dict(self.description["licence"])
 
     @property
+    def voice(self) -> str | None:
+        """The voice that reads texts for it, by name; None for an avatar that states none."""
+        voice = self.description.get("voice")
+        return None if voice is None else str(voice)
+
+    @property
     def synthetic(self) -> bool:
         """True for a person who does not exist."""
         return bool(self.consent.get("synthetic", False))

@@ -67,6 +67,9 @@ FIELDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "training": (lambda value: isinstance(value, dict), "an object with training figures"),
     "sha256": (_is_checksums, "the checksum of each file"),
 }
+OPTIONAL_FIELDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "voice": (_is_text, "the name of the voice that reads texts for it"),
+}
 
 
 def read_description(folder: Path) -> dict[str, Any]:
@@ -91,8 +94,10 @@ def read_description(folder: Path) -> dict[str, Any]:
             f"{path}: field 'format' is {description.get('format')!r}; this version of synctalk reads format "
             f"{FORMAT}. Update synctalk, or train the avatar again."
         )
-    for name, (fits, meaning) in FIELDS.items():
+    for name, (fits, meaning) in [*FIELDS.items(), *OPTIONAL_FIELDS.items()]:
         if name not in description:
+            if name in OPTIONAL_FIELDS:
+                continue
             raise AvatarError(f"{path}: field '{name}' is missing ({meaning}).")
         if not fits(description[name]):
             raise AvatarError(f"{path}: field '{name}' is {description[name]!r}, expected {meaning}.")

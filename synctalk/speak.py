@@ -137,7 +137,7 @@ def stream(
         text: what to say, or
         audio: what to lip-sync to: a path, or (samples [n] or [n,c] float in [-1,1], rate in Hz).
         avatar: who speaks: a name, folder or hub id, a loaded avatar, or a `Painter` kept from before.
-        voice: for text; None takes the avatar's usual voice.
+        voice: for text; None takes the avatar's own voice.
         engine: 'auto', 'edge' or 'kokoro'.
         expression: sliders, emotion and head motion; None leaves the avatar's natural ones.
         look: aspect, background, captions, visible mark.
@@ -149,8 +149,9 @@ def stream(
         AudioError: sound that cannot be used.
         AvatarError: no such avatar, or a damaged one.
     """
-    pieces = open_voice(text, audio, voice, engine)
-    return _moments(pieces, _painter(avatar, clock), expression or Expression(), look or Look(), seed)
+    painter = _painter(avatar, clock)
+    pieces = open_voice(text, audio, voice or painter.avatar.voice, engine)
+    return _moments(pieces, painter, expression or Expression(), look or Look(), seed)
 
 
 def _painter(avatar: Who, clock: Clock | None = None) -> Painter:
@@ -382,9 +383,9 @@ def making(
     """
     clock, began = Clock(), time.perf_counter()
     look = look or Look()
-    pieces = open_voice(text, audio, voice, engine, max_seconds)
-    total = pieces.frames if isinstance(pieces, Recording) else None
     painter = _painter(avatar, clock)
+    pieces = open_voice(text, audio, voice or painter.avatar.voice, engine, max_seconds)
+    total = pieces.frames if isinstance(pieces, Recording) else None
     person = painter.avatar
     words: list[Word] = []
     notes: list[str] = []

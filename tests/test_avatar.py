@@ -9,6 +9,7 @@ import torch
 from synctalk import avatar_files
 from synctalk.avatar import Avatar
 from synctalk.errors import AvatarError
+from synctalk.speech.voice_list import OFFLINE
 from synctalk.tensor_file import read_tensors, write_tensors
 from synctalk.video import VideoWriter
 
@@ -117,6 +118,21 @@ def test_a_wrong_field_is_named(folder: Path, fields: dict[str, object], named: 
     with pytest.raises(AvatarError, match=named) as caught:
         Avatar(folder)
     assert "avatar.json" in str(caught.value)
+
+
+def test_an_avatar_may_state_its_voice_and_what_this_version_does_not_know(folder: Path) -> None:
+    assert Avatar(folder).voice is None
+    change(folder, voice="af_heart", mood="cheerful")
+    assert Avatar(folder).voice == "af_heart"
+    change(folder, voice=7)
+    with pytest.raises(AvatarError, match="field 'voice'"):
+        Avatar(folder)
+
+
+def test_the_bundled_avatars_have_voices_that_exist() -> None:
+    for name in Avatar.available():
+        voice = Avatar.from_pretrained(name, verify=False).voice
+        assert voice is None or voice in {known.name for known in OFFLINE}
 
 
 @pytest.mark.parametrize("name", avatar_files.REQUIRED_FILES)

@@ -1,9 +1,12 @@
 import itertools
 import json
+import shutil
+import sys
 import threading
 import time
 import wave
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -200,6 +203,25 @@ def test_text_is_spoken_with_captions_offline(painter, tmp_path):
     assert 1.5 < video.duration_s < 6 and video.frames == len(decoded(video.path))
     assert "Good" in video.srt() and "-->" in video.srt()
     assert video.words[-1].end_s <= video.duration_s
+
+
+def test_a_text_is_read_by_the_avatars_own_voice_unless_another_is_asked_for(
+    tiny_folder, tmp_path, monkeypatch
+):
+    folder = shutil.copytree(tiny_folder, tmp_path / "her")
+    description = json.loads((folder / "avatar.json").read_text())
+    (folder / "avatar.json").write_text(json.dumps({**description, "voice": "bf_emma"}))
+    asked: list[str | None] = []
+
+    def stop(text: str, voice: str | None, engine: str) -> Any:
+        asked.append(voice)
+        raise SpeechError("far enough")
+
+    monkeypatch.setattr(sys.modules["synctalk.speak"], "from_text", stop)
+    for given in (None, "am_michael"):
+        with pytest.raises(SpeechError, match="far enough"):
+            speak("Hello.", output=tmp_path / "x.mp4", avatar=folder, voice=given)
+    assert asked == ["bf_emma", "am_michael"]
 
 
 def test_the_public_names_are_there_and_cost_nothing_until_used():

@@ -55,6 +55,7 @@ def summary(avatar: Any) -> dict[str, Any]:
         "synthetic": avatar.synthetic,
         "licence": avatar.licence["id"],
         "profile": avatar.description["training"].get("profile"),
+        "voice": avatar.voice,
         "parts": [
             name for name in ("torso", "expression") if (avatar.folder / f"{name}.safetensors").is_file()
         ],

@@ -41,6 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--licence-text", metavar="TEXT", help="licence and attribution in words; @FILE reads them"
     )
+    parser.add_argument(
+        "--voice", help="voice that reads texts for the avatar (default: one like the voice in the footage)"
+    )
     parser.add_argument("--steps", type=int, metavar="N", help="steps of stage 2, in place of the profile's")
     parser.add_argument(
         "--anyway", action="store_true", help="train although the preflight finds something bad"
@@ -57,11 +60,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train and say where the avatar is."""
     from synctalk.consent import read
+    from synctalk.speech.text_to_speech import check_voice
     from synctalk.training.select import Selection
     from synctalk.training.train import OWN_LICENCE, TrainSettings, check_name, train_avatar
 
     check_name(args.name)
     consent = read(args.consent)
+    if args.voice is not None:
+        check_voice(args.voice)
     settings = TrainSettings.of(args.profile)
     settings = replace(settings, preprocess=replace(settings.preprocess, size=args.size, insist=args.anyway))
     if args.seconds is not None:
@@ -80,6 +86,7 @@ def run(args: argparse.Namespace) -> int:
         settings,
         {"id": args.licence, "text": _licence_text(args.licence_text) or OWN_LICENCE["text"]},
         log.info,
+        args.voice,
     )
     figures = avatar.description["training"]["evaluation"]
     print(f"{avatar.name} is in {out}; open {out / 'report.html'}.")

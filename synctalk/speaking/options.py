@@ -13,7 +13,9 @@ ENGINES = ("auto", "edge", "kokoro")
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Avatar, voice, expression, picture and signing."""
     parser.add_argument("--avatar", default="ben", help="name, folder or hub id (default: ben)")
-    parser.add_argument("--voice", help="voice for text; see `synctalk speak --list-voices`")
+    parser.add_argument(
+        "--voice", help="voice for text (default: the avatar's own); see `synctalk speak --list-voices`"
+    )
     parser.add_argument("--engine", choices=ENGINES, default="auto", help="text to speech (default: auto)")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same video (default: 0)")
     face = parser.add_argument_group(

@@ -142,13 +142,23 @@ def synthesize_sentences(
         raise SpeechError(f"There is no speech engine '{engine}'. Engines: {', '.join(ENGINES)}.")
     if not 0.5 <= speed <= 2.0:
         raise SpeechError(f"Speed {speed} is out of range; give 0.5 (slow) to 2 (fast).")
-    if not _known(voice):
-        names = ", ".join(v.name for v in OFFLINE)
-        raise SpeechError(
-            f"There is no voice '{voice}'. Offline voices: {names}; online voices have names "
-            "like en-US-AriaNeural."
-        )
+    check_voice(voice)
     return _with_notes(_plan(checked, voice, engine), checked, speed)
+
+
+def check_voice(voice: str) -> None:
+    """Is there such a voice, offline or by its name online?
+
+    Raises:
+        SpeechError: there is none.
+    """
+    if is_edge_voice(voice) or any(v.name == voice for v in OFFLINE):
+        return
+    names = ", ".join(v.name for v in OFFLINE)
+    raise SpeechError(
+        f"There is no voice '{voice}'. Offline voices: {names}; online voices have names "
+        "like en-US-AriaNeural."
+    )
 
 
 @dataclass(frozen=True)
@@ -161,12 +171,6 @@ class _Plan:
     notes: list[str]
     fallback: str | None = None  # voice of the other engine, if there is one
     refusal: str | None = None  # what to say when the fallback is missing and the engine fails
-
-
-def _known(voice: str) -> bool:
-    if is_edge_voice(voice):
-        return True
-    return any(v.name == voice for v in OFFLINE)
 
 
 def _plan(checked: CheckedText, voice: str, engine: str) -> _Plan:

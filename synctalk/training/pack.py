@@ -52,6 +52,7 @@ def seal_avatar(
     consent: Consent,
     licence: Mapping[str, str],
     training: Mapping[str, Any],
+    voice: str | None = None,
 ) -> Avatar:
     """Writes avatar.json with the checksums of the files, and the card; returns the avatar, checked."""
     K = dataset.K
@@ -67,6 +68,7 @@ def seal_avatar(
             "licence": dict(licence),
             "consent": consent.as_dict(),
             "training": dict(training),
+            **({} if voice is None else {"voice": voice}),
         },
     )
     return Avatar(out)

@@ -27,6 +27,7 @@ from synctalk.training.codebook import CodebookTraining, train_codebook
 from synctalk.training.dataset import Dataset
 from synctalk.training.expression_sheet import expression_sheet
 from synctalk.training.fitting_crops import PortraitDataset
+from synctalk.training.footage_voice import voice_like
 from synctalk.training.live import LiveLine, read_history
 from synctalk.training.pack import quiet_frame, seal_avatar, write_files
 from synctalk.training.preprocess import PreprocessSettings, fast, preprocess
@@ -89,6 +90,7 @@ def train_avatar(
     settings: TrainSettings | None = None,
     licence: Mapping[str, str] | None = None,
     report: Callable[[str], None] = log.info,
+    voice: str | None = None,
 ) -> Avatar:
     """Makes an avatar. Run it again with the same arguments to go on after an interruption.
 
@@ -101,6 +103,7 @@ def train_avatar(
         settings: see there.
         licence: `id` and `text` for the avatar.
         report: takes one line per step.
+        voice: reads texts for the avatar; None takes one like the voice in the footage.
 
     Raises:
         TrainingError, VideoError, AudioError: what is wrong with the footage or the folders.
@@ -128,7 +131,8 @@ def train_avatar(
             "minutes": round(preprocessing + watch.minutes(), 1),
             "evaluation": {key: round(value, 4) for key, value in evaluation.figures.items()},
         }
-        avatar = seal_avatar(dataset, out, name, consent, licence or OWN_LICENCE, facts)
+        voice = voice or voice_like(load_audio(dataset.about["video"]))
+        avatar = seal_avatar(dataset, out, name, consent, licence or OWN_LICENCE, facts, voice)
         expression_sheet(avatar, out / "report" / "expressions.jpg", quiet_frame(dataset))
         size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) / 1e6
         write_report(
