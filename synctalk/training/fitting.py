@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from synctalk.errors import TrainingError
 from synctalk.logs import get_logger
 from synctalk.portrait.canonical import PER_GAUSSIAN
-from synctalk.portrait.half_precision import has_bfloat16
+from synctalk.half_precision import has_bfloat16
 from synctalk.portrait.model import Gaussians, PortraitModel
 from synctalk.portrait.settings import PortraitSettings
 from synctalk.portrait.silence import silence_weights
