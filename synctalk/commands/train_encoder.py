@@ -12,8 +12,9 @@ from synctalk.face_sync.audio_visual_encoder import WEIGHTS, AudioVisualEncoder
 from synctalk.face_sync.sync_expert import WEIGHTS as EXPERT_WEIGHTS
 from synctalk.face_sync.sync_expert import SyncExpert
 from synctalk.logs import get_logger, progress
-from synctalk.training.audio_visual import EncoderTraining, ExpertTraining, train_encoder, train_expert
+from synctalk.training.audio_visual import EncoderTraining, ExpertTraining, train_expert
 from synctalk.training.audio_visual_data import prepare
+from synctalk.training.audio_visual_run import log_losses, train_encoder, train_in_processes
 from synctalk.training.corpus.recipe import Speaker, synthesise
 from synctalk.training.corpus.shards import Utterance, corpus_folder, read_corpus
 
@@ -36,6 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--voices", type=Path, help="folder of Kokoro voices (npm pack kokoro-js carries 54)")
     parser.add_argument("--minutes", type=float, default=60.0, help="training time of the encoder")
+    parser.add_argument("--steps", type=int, help="train for so many steps instead, however long they take")
+    parser.add_argument("--rate", type=float, default=1.5e-3, help="peak learning rate of the encoder")
+    parser.add_argument(
+        "--processes", type=int, default=1, help="processes of one thread each (the number of cores, say)"
+    )
     parser.add_argument(
         "--expert-minutes",
         type=float,
@@ -46,7 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--share", type=float, default=1.0, help="share of the corpus to use, for a curve over its size"
     )
-    parser.add_argument("--start-from", type=Path, help="encoder weights to go on from")
+    parser.add_argument(
+        "--start-from", type=Path, help="encoder weights to go on from, keeping what each feature means"
+    )
     parser.add_argument("--threads", type=int, help="CPU threads")
     parser.add_argument(
         "--evaluate",
@@ -104,19 +112,17 @@ def _train(args: argparse.Namespace, train: list[Utterance]) -> None:
     )
     clips = prepare(train, args.variants)
 
-    def report(values: dict[str, float]) -> None:
-        if int(values["step"]) % 500 == 0:
-            _log.info("  ".join(f"{k} {v:.3g}" for k, v in values.items()))
-
     if args.expert_minutes > 0:
-        expert = train_expert(clips, ExpertTraining(minutes=args.expert_minutes), report)
+        expert = train_expert(clips, ExpertTraining(minutes=args.expert_minutes), log_losses)
         expert.save_pretrained(args.out / EXPERT_WEIGHTS)
     else:
         expert = SyncExpert.from_pretrained()
     start = AudioVisualEncoder.from_pretrained(args.start_from) if args.start_from else None
-    encoder = train_encoder(
-        clips, expert, EncoderTraining(minutes=args.minutes), args.out, report, encoder=start
-    )
+    settings = EncoderTraining(minutes=args.minutes, steps=args.steps, learning_rate=args.rate)
+    if args.processes > 1:
+        encoder = train_in_processes(args.processes, clips, expert, settings, args.out, start)
+    else:
+        encoder = train_encoder(clips, expert, settings, args.out, log_losses, encoder=start)
     encoder.save_pretrained(args.out / WEIGHTS)
     _log.info("weights: %s", args.out / WEIGHTS)
 

@@ -4,10 +4,11 @@ eyes."""
 from __future__ import annotations
 
 import copy
+import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 from synctalk.errors import TrainingError
 from synctalk.face_sync.audio_visual_encoder import (
+    FEATURES,
     AudioVisualEncoder,
     ConvBlock,
     fused_blocks,
@@ -26,8 +28,9 @@ from synctalk.face_sync.audio_visual_encoder import (
 from synctalk.face_sync.mouth_measures import MOUTH_MEASURES, lip_images
 from synctalk.face_sync.sync_expert import SyncExpert, sync_loss, sync_probability
 from synctalk.logs import get_logger
-from synctalk.training.audio_visual_data import Clips, MelAugment
+from synctalk.training.audio_visual_data import Clips
 from synctalk.training.audio_visual_networks import FaceEncoder, LipDecoder, ReadOuts
+from synctalk.training.mel_augment import MelAugment
 
 _log = get_logger(__name__)
 Report = Callable[[dict[str, float]], None]
@@ -39,6 +42,8 @@ class EncoderTraining:
 
     minutes: float = 40.0
     """Wall-clock budget; the learning rate follows a cosine over it."""
+    steps: int | None = None
+    """Do exactly so many steps instead, however long they take; the learning rate follows them."""
     batch: int = 32
     """Windows per step (small: on a CPU the number of steps is what is scarce)."""
     learning_rate: float = 1.5e-3
@@ -48,6 +53,13 @@ class EncoderTraining:
     weight_decay: float = 0.01
     negatives: int = 6
     """Mouths of other times of the same clip that each window is told apart from."""
+    still: float = 0.125
+    """Share of each batch in which nobody speaks: mostly noise and nothing else, to be read as shut."""
+    loyalty: float = 0.2
+    """Going on from other weights: cost of straying from what those made of the same window unchanged. It
+    keeps the meaning of each feature, and what noise hid is learnt from what was heard without it."""
+    settling: int = 300
+    """Going on from other weights: steps at first in which only the read-outs and decoders learn."""
     keep: float = 0.998
     """Decay of the running average of the weights, which is what is saved."""
     freeze_after: float = 0.4
@@ -79,7 +91,7 @@ def sampling_weights(clips: Clips) -> np.ndarray:
     weights = np.ones(len(clips))
     weights[clips.motion[:, 6] > 0.5] = 2.0
     weights[clips.motion[:, 7] > 0.5] = 1.5
-    weights[clips.quiet] = 0.35
+    weights[clips.quiet] = 0.35  # `EncoderTraining.still` brings its own
     return weights / weights.sum()
 
 
@@ -134,13 +146,12 @@ def _pairs(
 
 
 def _contrast(
-    audio: Tensor, faces: Tensor, differs: Tensor, temperature: float = 0.07
+    audio: Tensor, faces: Tensor, differs: Tensor, quiet: Tensor, temperature: float = 0.07
 ) -> tuple[Tensor, Tensor]:
-    """Eq. 2 on the true pair and on the hardest halves of the others, and a softmax over the same
-    similarities.
+    """Eq. 2 on the true pair and on the others, and a softmax over the same similarities.
 
-    audio [B, D], faces [B, 1 + n, D]; other clips' mouths are negatives too. Returns the loss and the
-    accuracy.
+    audio [B, D], faces [B, 1 + n, D]; other clips' mouths are negatives too, but two mouths at rest are
+    (quiet, bool [B]) not told apart. Returns the loss and the accuracy.
     """
     similarity = sync_probability(faces, audio[:, None])
     labels = torch.zeros_like(similarity)
@@ -148,9 +159,9 @@ def _contrast(
     positive = sync_loss(similarity[:, 0], labels[:, 0])
     negative = sync_loss(similarity[differs & (labels == 0)], labels[differs & (labels == 0)])
     across = F.normalize(audio, dim=1, eps=1e-6) @ F.normalize(faces[:, 0], dim=1, eps=1e-6).T
-    eye = torch.eye(len(audio), dtype=torch.bool)
-    logits = torch.cat([similarity, across.masked_fill(eye, -1.0)], dim=1) / temperature
-    logits = logits.masked_fill(F.pad(~differs, (0, len(audio))), -1e4)
+    logits = torch.cat([similarity, across], dim=1) / temperature
+    alike = torch.eye(len(audio), dtype=torch.bool) | (quiet[:, None] & quiet[None])
+    logits = logits.masked_fill(torch.cat([~differs, alike], dim=1), -1e4)
     choice = F.cross_entropy(logits, torch.zeros(len(audio), dtype=torch.long))
     correct = (similarity.masked_fill(~differs, -1).argmax(1) == 0).float().mean()
     return positive + negative + 0.5 * choice, correct
@@ -164,7 +175,7 @@ def _channels_last(module: nn.Module) -> None:
 
 
 _LOWER = 6  # blocks that may be frozen: those before time is strided
-_EVERY = 20  # steps between two updates of the running average, and two meetings of processes
+EVERY = 20  # steps between two updates of the running average, and two meetings of processes
 
 
 def _same_everywhere(module: nn.Module) -> None:
@@ -186,7 +197,7 @@ def _average_weights(module: nn.Module) -> None:
         value.copy_(mean.view_as(value))
 
 
-def _first_process_says(value: float) -> float:
+def first_process_says(value: float) -> float:
     """The first process's value, so that all stop at the same step."""
     if not dist.is_initialized():
         return value
@@ -195,11 +206,12 @@ def _first_process_says(value: float) -> float:
     return float(shared)
 
 
-class _Clock:
-    """Share of a wall-clock budget that has gone, and the learning rate that belongs to it."""
+class Clock:
+    """Share of a wall-clock budget that has gone (`gone` of it before), and the learning rate there."""
 
-    def __init__(self, minutes: float, peak: float, final: float = 0.01) -> None:
-        self._start, self._seconds = time.monotonic(), minutes * 60
+    def __init__(self, minutes: float, peak: float, final: float = 0.01, gone: float = 0.0) -> None:
+        self._seconds = minutes * 60
+        self._start = time.monotonic() - gone * self._seconds
         self._peak, self._final = peak, final
 
     @property
@@ -229,14 +241,15 @@ def train_expert(clips: Clips, settings: ExpertTraining, report: Report | None =
     rng = np.random.default_rng(settings.seed)
     expert, augment, scale = SyncExpert(), MelAugment(settings.seed), MouthScale(clips)
     optimizer = torch.optim.AdamW(expert.parameters(), lr=settings.learning_rate, weight_decay=0.01)
-    weights, clock, step = sampling_weights(clips), _Clock(settings.minutes, settings.learning_rate), 0
+    weights, clock, step = sampling_weights(clips), Clock(settings.minutes, settings.learning_rate), 0
     draws = np.cumsum(weights)
+    speech, quiet = torch.from_numpy(clips.speech_level_db()), torch.from_numpy(clips.quiet)
     while clock.gone < 1.0 and step != settings.steps:
         frames = np.searchsorted(draws, rng.random(settings.batch)).clip(0, len(clips) - 1)
-        windows = augment(torch.from_numpy(clips.windows(frames))).transpose(1, 2)
+        windows = augment(torch.from_numpy(clips.windows(frames)), speech[frames]).transpose(1, 2)
         mouths, differs = _pairs(clips, frames, scale, settings.negatives, rng)
         faces = expert.embed_mouth(mouths.flatten(0, 1)).unflatten(0, mouths.shape[:2])
-        loss, correct = _contrast(expert.embed_audio(windows), faces, differs)
+        loss, correct = _contrast(expert.embed_audio(windows), faces, differs, quiet[frames])
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         _set_rate(optimizer, clock.rate())
@@ -250,7 +263,11 @@ def train_expert(clips: Clips, settings: ExpertTraining, report: Report | None =
 
 
 class EncoderTrainer:
-    """The encoder, its companions and the losses; `step()` draws a batch and moves the weights."""
+    """The encoder, its companions and the losses; `step()` draws a batch and moves the weights.
+
+    `save` and `load` keep everything that the next step depends on (weights, running average, optimiser,
+    random draws), so a run that was stopped goes on as if it had not been.
+    """
 
     def __init__(
         self,
@@ -265,6 +282,7 @@ class EncoderTrainer:
             )
         torch.manual_seed(settings.seed)
         self.settings, self.expert = settings, expert.eval().requires_grad_(False)
+        self._teacher = None if encoder is None else fused_blocks(encoder.audio_encoder)
         self.encoder = (encoder or AudioVisualEncoder()).train()
         _channels_last(self.encoder)
         self.heads, self.face, self.decoder = ReadOuts(), FaceEncoder(), LipDecoder()
@@ -284,7 +302,8 @@ class EncoderTrainer:
         self._rank = dist.get_rank() if dist.is_initialized() else 0
         self._rng = np.random.default_rng((settings.seed, self._rank))
         self._augment = MelAugment(settings.seed + 1000 * self._rank)
-        self._closed = torch.zeros(512)
+        self._silence = torch.from_numpy(silent_windows())
+        self._closed = torch.zeros(FEATURES) if self._teacher is None else self._taught(self._silence)[0]
         self._lower: nn.Sequential | None = None
         self.steps = 0
         self.use(clips)
@@ -293,6 +312,8 @@ class EncoderTrainer:
         """Go on with these clips (more of the corpus, say)."""
         self.clips, self._scale = clips, MouthScale(clips)
         self._draws = np.cumsum(sampling_weights(clips))
+        self._speech = torch.from_numpy(clips.speech_level_db())
+        self._rests = np.flatnonzero(clips.quiet)
         self._targets = (
             torch.from_numpy(clips.motion), torch.from_numpy(self._scale.normal(clips.measures)),
             torch.from_numpy(clips.opening), torch.from_numpy(clips.phone), torch.from_numpy(clips.quiet),
@@ -300,18 +321,17 @@ class EncoderTrainer:
 
     def step(self, rate: float) -> dict[str, float]:
         """One step at a learning rate; returns the losses."""
-        settings, clips = self.settings, self.clips
-        frames = np.searchsorted(self._draws, self._rng.random(settings.batch)).clip(0, len(clips) - 1)
-        windows = self._augment(torch.from_numpy(clips.windows(frames))).transpose(1, 2)
+        frames, windows, plain = self._batch()
         index = torch.from_numpy(frames)
         quiet = self._targets[4][index]
-        mute = quiet & (torch.rand(len(frames)) < 0.15)
-        windows = torch.where(mute[:, None, None], torch.from_numpy(silent_windows()), windows)
         batch = windows[:, None].contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, enabled=settings.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.settings.bfloat16):
             features = self._encode(batch)
         features = features.float()
         losses = self._losses(features, index, frames, quiet)
+        if self._teacher is not None and not self._settling:
+            strayed = (features - self._taught(plain)).square().mean()
+            losses["loyalty"] = (self.settings.loyalty, strayed)
         total = torch.stack([weight * value for weight, value in losses.values()]).sum()
         if not torch.isfinite(total):
             raise TrainingError(
@@ -323,11 +343,90 @@ class EncoderTrainer:
         _set_rate(self._optimizer, rate)
         self._optimizer.step()
         self.steps += 1
-        if self.steps % _EVERY == 0:
+        if self.steps % EVERY == 0:
             with torch.no_grad():
                 _average_weights(self._modules)
                 self._remember()
         return {"total": float(total.detach()), **{k: float(v.detach()) for k, (_, v) in losses.items()}}
+
+    @property
+    def _settling(self) -> bool:
+        return self._teacher is not None and self.steps < self.settings.settling
+
+    def _batch(self) -> tuple[np.ndarray, Tensor, Tensor]:
+        """Frames [B], their windows [B, 80, 16] as a microphone may hear them, and unchanged.
+
+        In the first `still` of them nobody speaks: six in ten hear noise alone, two in ten nothing at all,
+        the others what was recorded there, with noise under it like everywhere.
+        """
+        settings, clips, rng = self.settings, self.clips, self._rng
+        frames = np.searchsorted(self._draws, rng.random(settings.batch)).clip(0, len(clips) - 1)
+        still = round(settings.still * settings.batch) if len(self._rests) else 0
+        frames[:still] = self._rests[rng.integers(0, len(self._rests), still)]
+        plain = torch.from_numpy(clips.windows(frames))
+        windows = self._augment(plain, self._speech[frames])
+        kind = torch.from_numpy(rng.random(still))
+        alone = torch.where(
+            (kind < 0.6)[:, None, None], self._augment.noise_alone(still), self._silence.transpose(1, 2)
+        )
+        windows[:still] = torch.where((kind < 0.8)[:, None, None], alone, windows[:still])
+        plain[:still] = self._silence[0].T
+        return frames, windows.transpose(1, 2), plain.transpose(1, 2)
+
+    @torch.no_grad()
+    def _taught(self, windows: Tensor) -> Tensor:
+        """What the weights that training went on from make of windows [B, 80, 16]: [B, 512]."""
+        assert self._teacher is not None
+        batch = windows[:, None].contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.settings.bfloat16):
+            features = self._teacher(batch)
+        return features.flatten(1).float()
+
+    def save(self, path: Path, gone: float = 0.0) -> None:
+        """Write everything the next step depends on; `gone` is the share of the run that is done."""
+        state = {
+            "settings": json.dumps(asdict(self.settings)),
+            "gone": gone,
+            "steps": self.steps,
+            "frozen": self._lower is not None,
+            "modules": self._modules.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "teacher": None if self._teacher is None else self._teacher.state_dict(),
+            "closed": self._closed,
+            "augment": self._augment.state,
+            "rng": json.dumps(self._rng.bit_generator.state),
+        }
+        unfinished = path.with_suffix(".tmp")
+        torch.save(state, unfinished)
+        unfinished.replace(path)
+
+    def load(self, path: Path) -> float:
+        """Go on from where `save` was called, with the same clips exactly; returns its `gone`.
+
+        Raises TrainingError when the file is unreadable or of a run with other settings.
+        """
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            settings = json.loads(state["settings"])
+        except Exception as error:  # torch raises UnpicklingError, RuntimeError, OSError or EOFError here
+            raise TrainingError(f"{path} cannot be read as the state of a training ({error}).") from error
+        if settings != asdict(self.settings) or (state["teacher"] is None) != (self._teacher is None):
+            raise TrainingError(
+                f"{path} belongs to a training with other settings. Delete it to begin anew, or give the "
+                "settings it was begun with."
+            )
+        self._modules.load_state_dict(state["modules"])
+        self.average.load_state_dict(state["average"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        if self._teacher is not None:
+            self._teacher.load_state_dict(state["teacher"])
+        self._closed, self._augment.state = state["closed"], state["augment"]
+        self._rng.bit_generator.state = json.loads(state["rng"])
+        self.steps = state["steps"]
+        if state["frozen"]:
+            self.freeze_lower_blocks()
+        return state["gone"]
 
     def freeze_lower_blocks(self) -> None:
         """From now on the six lowest blocks are fixed (their batch norms too)."""
@@ -337,6 +436,10 @@ class EncoderTrainer:
             self._lower = fused_blocks(lower)
 
     def _encode(self, batch: Tensor) -> Tensor:
+        if self._settling:  # the weights it went on from are still its own
+            with torch.no_grad():
+                assert self._teacher is not None
+                return self._teacher(batch).flatten(1)
         if self._lower is None:
             return self.encoder(batch)
         with torch.no_grad():
@@ -370,17 +473,18 @@ class EncoderTrainer:
         mouths, differs = _pairs(self.clips, frames, self._scale, self.settings.negatives, self._rng)
         with torch.no_grad():
             faces = self.expert.embed_mouth(mouths.flatten(0, 1)).unflatten(0, mouths.shape[:2])
-        sync, _ = _contrast(out["sync"], faces, differs)
+        sync, _ = _contrast(out["sync"], faces, differs, quiet)
         losses["sync"] = (0.25, sync)
         losses["picture"] = (
             2.0,
             self._reconstruction(features[: len(frames) // 2], frames[: len(frames) // 2]),
         )
         if quiet.any():
-            mean = features[quiet].mean(0)
-            self._closed = mean.detach() if self.steps == 0 else 0.98 * self._closed + 0.02 * mean.detach()
+            if self._teacher is None:
+                mean = features[quiet].mean(0).detach()
+                self._closed = mean if self.steps == 0 else 0.98 * self._closed + 0.02 * mean
             spread = features.detach().var(0).mean().clamp_min(1e-4)
-            losses["silence"] = (0.1, (features[quiet] - self._closed).square().mean() / spread)
+            losses["silence"] = (0.2, (features[quiet] - self._closed).square().mean() / spread)
         return losses
 
     def _reconstruction(self, features: Tensor, frames: np.ndarray) -> Tensor:
@@ -395,7 +499,7 @@ class EncoderTrainer:
         return (self.decoder(features, self.face(then)) - now).abs().mean()
 
     def _remember(self) -> None:
-        keep = min(self.settings.keep, self.steps / (self.steps + 20.0)) ** _EVERY
+        keep = min(self.settings.keep, self.steps / (self.steps + 20.0)) ** EVERY
         for mine, theirs in zip(
             self.average.state_dict().values(), self.encoder.state_dict().values(), strict=True
         ):
@@ -426,38 +530,3 @@ def scale_features(encoder: AudioVisualEncoder, clips: Clips, frames: int = 3000
         last.norm.weight.mul_(scale)
         last.norm.bias.mul_(scale)
     return encoder.train(False)
-
-
-def train_encoder(
-    clips: Clips,
-    expert: SyncExpert,
-    settings: EncoderTraining,
-    folder: Path | None = None,
-    report: Report | None = None,
-    refresh: Callable[[], Clips | None] | None = None,
-    encoder: AudioVisualEncoder | None = None,
-) -> AudioVisualEncoder:
-    """Eq. 1-3 with read-outs that care about closure, for `settings.minutes`.
-
-    folder: a checkpoint of the averaged encoder is written there every two minutes. refresh: asked every two
-    minutes for a larger corpus. encoder: weights to start from. Under torch.distributed (torchrun, gloo) the
-    processes average their weights now and then; each may have prepared its own augmented copies.
-    """
-    trainer = EncoderTrainer(clips, expert, settings, encoder)
-    clock, saved = _Clock(settings.minutes, settings.learning_rate, settings.final_rate), time.monotonic()
-    gone = 0.0
-    while gone < 1.0:
-        if gone > settings.freeze_after:
-            trainer.freeze_lower_blocks()
-        losses = trainer.step(clock.rate(gone))
-        if report and trainer.steps % 50 == 0:
-            report({"step": trainer.steps, "gone": gone, **losses})
-        if trainer.steps % _EVERY == 0:  # processes must agree on the end
-            gone = _first_process_says(clock.gone)
-        if time.monotonic() - saved > 120:
-            saved = time.monotonic()
-            if folder is not None:
-                trainer.result().save_pretrained(folder / "encoder_checkpoint.safetensors")
-            if refresh is not None and (more := refresh()) is not None:
-                trainer.use(more)
-    return trainer.result()

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from synctalk.logs import progress
-from synctalk.speech.mel import BANDS, SILENCE, WINDOW_ROWS, mel_bank, mel_spectrogram
+from synctalk.speech.mel import BANDS, SILENCE, WINDOW_ROWS, mel_spectrogram
 from synctalk.training.corpus.alignment import align
 from synctalk.training.corpus.augment import random_variant
 from synctalk.training.corpus.mouth_motion import mouth_motion
@@ -18,6 +16,7 @@ from synctalk.training.corpus.mouth_shapes import opening, shapes
 from synctalk.training.corpus.phones import PHONE_NAMES, Phone, phones_from_tokens
 from synctalk.training.corpus.phones import SILENCE as SIL
 from synctalk.training.corpus.shards import Utterance
+from synctalk.training.mel_augment import row_level_db
 
 RATE = 16000
 MARGIN = 40  # rows of silence between clips, so that no window reaches into another clip
@@ -59,6 +58,20 @@ class Clips:
         around = np.clip(around, 0, len(self) - 1)
         inside = self.clip[around] == self.clip[frames][:, None]
         return self.measures[np.where(inside, around, frames[:, None])]
+
+    def speech_level_db(self) -> np.ndarray:
+        """How loud the speech of each frame's clip is: float32 [F], the mean power of its loud frames.
+
+        On the scale of `mel_augment.row_level_db`; frames within 20 dB of the clip's loudest are loud.
+        """
+        middle = np.clip(self.first_row + WINDOW_ROWS // 2, 0, len(self.mel) - 1)
+        level = row_level_db(self.mel[middle].astype(np.float32))
+        loud = np.zeros(len(self), np.float32)
+        for start, stop in zip(*self.bounds(), strict=True):
+            own = level[start:stop]
+            power = 10 ** (own[own >= own.max() - 20] / 10)
+            loud[start:stop] = 10 * np.log10(power.mean())
+        return loud
 
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         """First frame and past-the-last frame of each clip."""
@@ -141,69 +154,3 @@ def prepare(utterances: Sequence[Utterance], variants: int = 0, seed: int = 0) -
             spoken.append(_faster(own, speed))
             names.append(voice)
     return make_clips(heard, spoken, names)
-
-
-class MelAugment:
-    """Random level, equaliser, vocal tract length and noise, straight on mel windows (a few microseconds
-    each).
-
-    A mel value v means 20 log10(magnitude) = (v + 4) * 12.5 - 80 dB, so that gains add and powers can be
-    mixed.
-    """
-
-    def __init__(self, seed: int = 0) -> None:
-        self._random = torch.Generator().manual_seed(seed)
-        self._centres = torch.tensor(_band_centres())  # Hz
-
-    def _uniform(self, low: float, high: float, *shape: int) -> Tensor:
-        return torch.rand(*shape, generator=self._random) * (high - low) + low
-
-    def __call__(self, windows: Tensor) -> Tensor:
-        """[B, 16, 80] -> [B, 16, 80], another draw for each window; a sixth are only changed in level."""
-        count = len(windows)
-        decibels = (windows + 4.0) * 12.5 - 80.0
-        plain = self._uniform(0, 1, count, 1, 1) < 0.17
-        changed = self._equalise(self._warp(decibels))
-        changed = torch.where(plain, decibels, changed)
-        changed = changed + self._uniform(-18.0, 12.0, count, 1, 1)
-        noisy = self._mix_noise(changed)
-        changed = torch.where(plain | (self._uniform(0, 1, count, 1, 1) < 0.3), changed, noisy)
-        return ((changed + 80.0) / 12.5 - 4.0).clamp(-4.0, 4.0)
-
-    def _warp(self, decibels: Tensor) -> Tensor:
-        """Vocal tracts from 16 % longer to 16 % shorter: the frequency axis is stretched."""
-        factor = torch.exp(self._uniform(-0.16, 0.16, len(decibels), 1))
-        place = torch.searchsorted(self._centres, self._centres[None] * factor).clamp(1, BANDS - 1)
-        low, high = self._centres[place - 1], self._centres[place]
-        share = ((self._centres[None] * factor - low) / (high - low)).clamp(0, 1)[:, None]
-        index = place[:, None].expand(-1, decibels.shape[1], -1)
-        return decibels.gather(2, index - 1) * (1 - share) + decibels.gather(2, index) * share
-
-    def _equalise(self, decibels: Tensor) -> Tensor:
-        """A smooth random response: a tilt of up to 9 dB and four cosines of up to 5 dB."""
-        x = torch.linspace(-1, 1, BANDS)
-        waves = torch.stack([x, *(torch.cos(np.pi * k * (x + 1) / 2) for k in (1, 2, 3, 5))])
-        size = torch.tensor([9.0, 4.0, 5.0, 4.0, 3.0])
-        return decibels + ((self._uniform(-1, 1, len(decibels), 5) * size) @ waves)[:, None]
-
-    def _mix_noise(self, decibels: Tensor) -> Tensor:
-        """Coloured, flickering noise 0-45 dB under the window's level, or under a typical speech level."""
-        count, rows, _ = decibels.shape
-        own = decibels.amax(dim=1, keepdim=True).mean(2, keepdim=True)
-        level = torch.where(
-            self._uniform(0, 1, count, 1, 1) < 0.5, own, self._uniform(-45.0, -15.0, count, 1, 1)
-        )
-        x = torch.linspace(-1, 1, BANDS)
-        colour = self._uniform(-14.0, 4.0, count, 1, 1) * x
-        flicker = torch.rand(count, rows, BANDS, generator=self._random).clamp_min(1e-3)
-        # a band averages several independent lines: less flicker than a single exponential
-        flicker = 10 * torch.log10(0.5 - 0.5 * torch.log(flicker))
-        noise = level - self._uniform(2.0, 42.0, count, 1, 1) + colour + flicker
-        return 10 * torch.log10(10 ** (decibels / 10) + 10 ** (noise / 10))
-
-
-def _band_centres() -> np.ndarray:
-    bank = mel_bank()
-    frequency = np.arange(bank.shape[1]) * 20.0
-    centres = (bank * frequency).sum(1) / np.maximum(bank.sum(1), 1e-12)
-    return np.maximum.accumulate(centres + np.arange(BANDS) * 1e-3).astype(np.float32)

@@ -1,22 +1,25 @@
 """Training of the expert and the encoder on a corpus of seconds; the probe and the report's figures."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 
 from synctalk.errors import TrainingError
 from synctalk.face_sync.audio_visual_encoder import AudioVisualEncoder
+from synctalk.face_sync.sync_expert import SyncExpert
 from synctalk.training.audio_visual import (
     EncoderTrainer,
     EncoderTraining,
     ExpertTraining,
     sampling_weights,
     scale_features,
-    train_encoder,
     train_expert,
 )
-from synctalk.training.audio_visual_data import Clips, MelAugment, make_clips
+from synctalk.training.audio_visual_data import Clips, make_clips
 from synctalk.training.audio_visual_report import fit_probe, measure, mel_features, probe_of
+from synctalk.training.audio_visual_run import train_encoder, train_in_processes
 from synctalk.training.corpus.phones import Phone
 
 
@@ -80,14 +83,6 @@ def test_closed_lips_are_drawn_more_often_than_deep_silence(clips: Clips) -> Non
     assert weights[clips.motion[:, 6] > 0.9].min() > 3 * weights[clips.quiet].max()
 
 
-def test_augmentation_keeps_the_range_and_changes_each_window_differently(clips: Clips) -> None:
-    windows = torch.from_numpy(clips.windows(np.full(8, 20)))
-    changed = MelAugment(0)(windows)
-    assert changed.shape == windows.shape
-    assert changed.min() >= -4 and changed.max() <= 4
-    assert (changed[0] - changed[1:]).abs().amax((1, 2)).min() > 0.05
-
-
 def test_the_expert_learns(clips: Clips) -> None:
     losses: list[float] = []
     for steps in (1, 60):
@@ -120,6 +115,79 @@ def test_a_run_ends_in_time_with_features_of_unit_spread(clips: Clips, tmp_path)
     alive = spread > 1e-3
     assert alive.float().mean() > 0.5
     assert ((spread[alive] > 0.7) & (spread[alive] < 1.4)).float().mean() > 0.95
+
+
+def _trainer(clips: Clips, start: AudioVisualEncoder | None = None, **settings) -> EncoderTrainer:
+    torch.manual_seed(0)
+    return EncoderTrainer(clips, SyncExpert(), EncoderTraining(batch=8, settling=2, **settings), start)
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_a_stopped_training_goes_on_exactly(clips: Clips, tmp_path, goes_on: bool) -> None:
+    torch.manual_seed(1)
+    start = AudioVisualEncoder().eval() if goes_on else None
+    whole = _trainer(clips, copy.deepcopy(start))
+    for step in range(6):
+        if step == 3:
+            whole.freeze_lower_blocks()
+            whole.save(tmp_path / "state.pt", 0.5)
+        whole.step(1e-3)
+    torch.rand(7)  # what others draw in between changes nothing
+    again = _trainer(clips, copy.deepcopy(start))
+    assert again.load(tmp_path / "state.pt") == 0.5
+    assert again.steps == 3
+    losses = [again.step(1e-3)["total"] for _ in range(3)]
+    assert np.isfinite(losses).all()
+    for (name, one), other in zip(
+        whole.encoder.state_dict().items(), again.encoder.state_dict().values(), strict=True
+    ):
+        assert torch.equal(one, other), name
+    for one, other in zip(whole.heads.parameters(), again.heads.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_the_state_of_another_training_is_refused(clips: Clips, tmp_path) -> None:
+    _trainer(clips).save(tmp_path / "state.pt")
+    with pytest.raises(TrainingError, match="other settings"):
+        _trainer(clips, seed=3).load(tmp_path / "state.pt")
+    (tmp_path / "state.pt").write_bytes(b"nothing")
+    with pytest.raises(TrainingError, match="cannot be read"):
+        _trainer(clips).load(tmp_path / "state.pt")
+
+
+def test_a_run_picks_up_the_state_in_its_folder_and_clears_it(clips: Clips, tmp_path) -> None:
+    settings, expert = EncoderTraining(batch=8, steps=4), SyncExpert()
+    before = EncoderTrainer(clips, expert, settings)
+    for _ in range(3):
+        before.step(1e-3)
+    before.save(tmp_path / "encoder_training_0.pt", 0.75)
+    seen: list[float] = []
+    train_encoder(clips, expert, settings, tmp_path, lambda values: seen.append(values["step"]))
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(TrainingError, match="cannot be read"):
+        (tmp_path / "encoder_training_0.pt").write_bytes(b"")
+        train_encoder(clips, expert, settings, tmp_path)
+
+
+def test_going_on_from_weights_lets_the_readouts_settle_and_then_stays_near(clips: Clips) -> None:
+    torch.manual_seed(1)
+    start = AudioVisualEncoder().eval()
+    trainer = _trainer(clips, copy.deepcopy(start))
+    heads = copy.deepcopy(trainer.heads)
+    for _ in range(2):
+        assert "loyalty" not in trainer.step(1e-3)
+    for (name, one), other in zip(start.named_parameters(), trainer.encoder.parameters(), strict=True):
+        assert torch.equal(one, other), name
+    assert not torch.equal(heads.opening.weight, trainer.heads.opening.weight)
+    assert trainer.step(1e-3)["loyalty"] >= 0
+    first = start.audio_encoder[0].conv_block[0].weight
+    assert not torch.equal(first, trainer.encoder.audio_encoder[0].conv_block[0].weight)
+
+
+def test_two_processes_train_one_encoder(clips: Clips, tmp_path) -> None:
+    encoder = train_in_processes(2, clips, SyncExpert(), EncoderTraining(batch=4, steps=20), tmp_path)
+    assert encoder.encode_windows(torch.zeros(2, 80, 16)).shape == (2, 512)
+    assert not list(tmp_path.iterdir())
 
 
 def test_too_little_speech_is_refused(clips: Clips) -> None:
