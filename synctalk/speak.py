@@ -289,6 +289,7 @@ def preview(
     avatar: Who = "ben",
     expression: Expression | None = None,
     frame: int | None = None,
+    look: Look | None = None,
 ) -> NDArray[np.uint8]:
     """A still of the avatar at rest, mouth shut, with an expression: what a slider does, at once.
 
@@ -296,9 +297,10 @@ def preview(
         avatar: who; a `Painter` kept from before saves loading.
         expression: sliders and emotion.
         frame: source frame to show; None takes a still one.
+        look: aspect, background and mark.
 
     Returns:
-        uint8 RGB [H,W,3].
+        uint8 RGB [H,W,3], or RGBA for a transparent background.
     """
     painter = _painter(avatar)
     who = painter.avatar
@@ -313,8 +315,9 @@ def preview(
     silence, manner = np.ones(quiet, bool), np.zeros((quiet, 0), np.float32)
     still = Chunk(0, torch.zeros(quiet, 512), silence, manner, ATTENTION_REACH, ATTENTION_REACH)
     conditions = painter.conditions(still.lips, np.repeat(coefficients, quiet, axis=0), still.silence)
-    shot = Shot(still, 0, frame, conditions[ATTENTION_REACH])
-    return painter.paint(next(painter.fetch([shot])))
+    shot = next(painter.fetch([Shot(still, 0, frame, conditions[ATTENTION_REACH])]))
+    stage = Stage(look or Look(), *painter.frame_size, centre_x=painter.centre_x)
+    return stage.dress(painter.paint(shot), shot.person(), 0)
 
 
 def speak(
