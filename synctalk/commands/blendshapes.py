@@ -1,6 +1,7 @@
 """`synctalk blendshapes VIDEO -o curves.npz`: the 52 facial coefficients of each frame."""
 
 import argparse
+import time
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,9 @@ def run(args: argparse.Namespace) -> int:
     """
     info = probe(args.video)
     capturer = FaceCapturer(threads=args.threads, readout=not args.own)
+    began = time.perf_counter()
     track = capturer.capture(progress(read_frames(args.video), total=info.frames, label="face"))
+    speed = len(track) / (time.perf_counter() - began)
     bridged = track.filled()
     written = bridged if args.fill else track
     target = args.output if args.output.suffix == ".npz" else args.output.with_name(args.output.name + ".npz")
@@ -58,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     except OSError as reason:
         raise VideoError(f"{target} cannot be written: {reason.strerror}.") from reason
     seen = int((~track.missing).sum())
-    print(f"{target}: {len(track)} frames, a face in {seen} ({seen / len(track):.1%})")
+    print(f"{target}: {len(track)} frames, a face in {seen} ({seen / len(track):.1%}), {speed:.0f} fps")
     if (track.faces > 1).any():
         print("More than one face is in the picture; the largest and most central one was followed.")
     return 0

@@ -137,13 +137,12 @@ def _report(args: argparse.Namespace, train: list[Utterance]) -> int:
     report, curves = full_report(encoder, expert, train, _corpus(args.corpus, "unseen"), args.real)
     (args.out / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     save_plots(curves, args.out / "report.png")
-    for name, row in report["conditions"].items():
-        _log.info(
-            "%-16s %s",
-            name,
-            "  ".join(f"{k} {v:.3f}" for k, v in row.items() if k != "frames" and v is not None),
-        )
-    for name in ("baselines", "real", "silence", "expert"):
+    for kind, rows in report["conditions"].items():
+        _log.info("%s:", kind)
+        for name, row in rows.items():
+            figures = (f"{k} {v:.3f}" for k, v in row.items() if k != "frames" and v is not None)
+            _log.info("%-16s %s", name, "  ".join(figures))
+    for name in ("noise_only", "real", "silence", "expert"):
         if name in report:
             _log.info("%s: %s", name, json.dumps(report[name]))
     _log.info("report: %s", args.out / "report.json")

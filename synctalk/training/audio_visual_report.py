@@ -15,10 +15,11 @@ import torch.nn.functional as F
 from scipy.fft import dct
 
 from synctalk.errors import TrainingError
-from synctalk.evaluation.mouth import MouthShares, mouth_shares, pooled
+from synctalk.evaluation.mouth import SHUT_BELOW, MouthShares, mouth_shares, pooled
 from synctalk.face_sync.audio_visual_encoder import AudioVisualEncoder, silent_windows
 from synctalk.face_sync.sync_expert import SyncExpert
 from synctalk.speech.audio import load_audio
+from synctalk.speech.mel import mel_spectrogram, mel_windows
 from synctalk.training.audio_visual_data import Clips, make_clips, prepare
 from synctalk.training.corpus import augment
 from synctalk.training.corpus.alignment import align
@@ -186,6 +187,7 @@ def conditions(seed: int = 0) -> dict[str, Callable[[np.ndarray], tuple[np.ndarr
     rng = np.random.default_rng(seed)
     return {
         "clean": lambda s: (s, 1.0),
+        "noise 30 dB": lambda s: (augment.add_noise(s, 30, rng), 1.0),
         "noise 20 dB": lambda s: (augment.add_noise(s, 20, rng), 1.0),
         "noise 10 dB": lambda s: (augment.add_noise(s, 10, rng), 1.0),
         "noise 5 dB": lambda s: (augment.add_noise(s, 5, rng), 1.0),
@@ -294,6 +296,33 @@ def expert_figures(expert: SyncExpert, clips: Clips, seed: int = 0) -> dict[str,
     return figures
 
 
+NOISE_COLOURS = {"white": 0.0, "pink": 0.5, "brown": 1.0}
+NOISE_LEVELS_DB = (-60, -50, -40, -30, -20)
+
+
+def noise_only(features: Features, probe: Probe, wide: float, seconds: float = 6.0) -> dict[str, float]:
+    """Nobody speaks: shares of noise-only frames that are read as shut, by colour and level (dB full scale).
+
+    wide: the opening that counts as wide, the 95th percentile over speech; shut is below a fifth of it, as in
+    `evaluation/mouth.py`. 'hum' is mains with harmonics over hiss 20 dB weaker.
+    """
+    rng = np.random.default_rng(5)
+    length = round(seconds * augment.RATE)
+    noises = {name: augment.coloured_noise(length, slope, rng) for name, slope in NOISE_COLOURS.items()}
+    t = np.arange(length) / augment.RATE
+    hum = sum(np.sin(2 * np.pi * (50 * k * t + rng.random())) / k for k in range(1, 13))
+    noises["hum"] = hum / np.std(hum) + 0.1 * noises["white"]
+    shares = {}
+    for name, noise in noises.items():
+        for level in NOISE_LEVELS_DB:
+            sound = (10 ** (level / 20) * noise).astype(np.float32)
+            frames = length // 640
+            windows = mel_windows(mel_spectrogram(sound), frames)[3:-3]
+            opening = probe(features(windows))[:, 0]
+            shares[f"{name} {level} dB"] = float((opening < SHUT_BELOW * wide).mean())
+    return shares
+
+
 def full_report(
     encoder: AudioVisualEncoder,
     expert: SyncExpert,
@@ -317,24 +346,27 @@ def full_report(
         "train_voices": len({u.main_voice for u in train}),
         "unseen_minutes": sum(u.seconds for u in unseen) / 60,
         "unseen_voices": sorted(set(voices)),
-        "conditions": {},
-        "baselines": {},
+        "conditions": {kind: {} for kind in kinds},
+        "noise_only": {},
     }
     curves: dict[str, np.ndarray] = {}
     for name, change in conditions().items():
         # the changed conditions are measured on every second utterance: each costs as much as the clean one
         step = 1 if name == "clean" else 2
         clips = changed(sounds[::step], phones[::step], voices[::step], change)
-        report["conditions"][name] = asdict(measure(clips, kinds["encoder"], probes["encoder"]))
-        if name == "clean":
-            report["expert"] = expert_figures(expert, clips)
-            report["silence"] = silence_code(encoder, clips)
-            for kind in ("raw mel", "MFCC"):
-                report["baselines"][kind] = asdict(measure(clips, kinds[kind], probes[kind]))
-            frames = np.arange(min(250, len(clips)))
-            curves["true"] = clips.opening[frames]
-            for kind, features in kinds.items():
-                curves[kind] = np.maximum(0, probes[kind](_all_features(clips, features, frames))[:, 0])
+        for kind, features in kinds.items():
+            report["conditions"][kind][name] = asdict(measure(clips, features, probes[kind]))
+        if name != "clean":
+            continue
+        report["expert"] = expert_figures(expert, clips)
+        report["silence"] = silence_code(encoder, clips)
+        frames = np.arange(min(250, len(clips)))
+        curves["true"] = clips.opening[frames]
+        for kind, features in kinds.items():
+            read = np.maximum(0, probes[kind](_all_features(clips, features, np.arange(len(clips))))[:, 0])
+            curves[kind] = read[frames]
+            wide = float(np.percentile(read, 95))
+            report["noise_only"][kind] = noise_only(features, probes[kind], wide)
     if real is not None:
         report["real"] = {kind: real_shares(real, f, probes[kind]).as_dict() for kind, f in kinds.items()}
     return _plain(report), curves

@@ -6,6 +6,7 @@ or folder. `table(result) -> str` shows them. A new bench also adds its name to 
 
 BENCHES = {
     "splat": "the CPU rasterizer, beside plain torch and a scalar port of the GPU algorithm",
+    "capturer": "measuring a face: landmarks and coefficients of each frame",
     "portrait": "deforming and drawing an avatar's portrait",
     "speak": "text to video, end to end",
 }
