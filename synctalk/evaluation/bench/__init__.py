@@ -9,4 +9,5 @@ BENCHES = {
     "capturer": "measuring a face: landmarks and coefficients of each frame",
     "portrait": "deforming and drawing an avatar's portrait",
     "speak": "text to video, end to end",
+    "sync": "ten sentences, several voices and avatars: are lips and sound in step?",
 }
