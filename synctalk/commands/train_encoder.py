@@ -55,11 +55,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--start-from", type=Path, help="encoder weights to go on from, keeping what each feature means"
     )
+    parser.add_argument(
+        "--freeze-after",
+        type=float,
+        default=0.4,
+        metavar="SHARE",
+        help="share of the run after which the lower half of the layers rests (0: from the first step)",
+    )
     parser.add_argument("--threads", type=int, help="CPU threads")
     parser.add_argument(
         "--evaluate",
         action="store_true",
         help="train nothing, only measure the weights of --out or the embedded ones",
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="measure the encoder on unchanged speech of unseen voices only"
     )
     parser.add_argument(
         "--real",
@@ -118,7 +128,9 @@ def _train(args: argparse.Namespace, train: list[Utterance]) -> None:
     else:
         expert = SyncExpert.from_pretrained()
     start = AudioVisualEncoder.from_pretrained(args.start_from) if args.start_from else None
-    settings = EncoderTraining(minutes=args.minutes, steps=args.steps, learning_rate=args.rate)
+    settings = EncoderTraining(
+        minutes=args.minutes, steps=args.steps, learning_rate=args.rate, freeze_after=args.freeze_after
+    )
     if args.processes > 1:
         encoder = train_in_processes(args.processes, clips, expert, settings, args.out, start)
     else:
@@ -134,7 +146,8 @@ def _report(args: argparse.Namespace, train: list[Utterance]) -> int:
     encoder = AudioVisualEncoder.from_pretrained(own if own.exists() else None)
     own_expert = args.out / EXPERT_WEIGHTS
     expert = SyncExpert.from_pretrained(own_expert if own_expert.exists() else None)
-    report, curves = full_report(encoder, expert, train, _corpus(args.corpus, "unseen"), args.real)
+    unseen = _corpus(args.corpus, "unseen")
+    report, curves = full_report(encoder, expert, train, unseen, args.real, args.quick)
     (args.out / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     save_plots(curves, args.out / "report.png")
     for kind, rows in report["conditions"].items():

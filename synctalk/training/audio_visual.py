@@ -58,7 +58,7 @@ class EncoderTraining:
     loyalty: float = 0.2
     """Going on from other weights: cost of straying from what those made of the same window unchanged. It
     keeps the meaning of each feature, and what noise hid is learnt from what was heard without it."""
-    settling: int = 300
+    settling: int = 200
     """Going on from other weights: steps at first in which only the read-outs and decoders learn."""
     keep: float = 0.998
     """Decay of the running average of the weights, which is what is saved."""
@@ -330,7 +330,8 @@ class EncoderTrainer:
         features = features.float()
         losses = self._losses(features, index, frames, quiet)
         if self._teacher is not None and not self._settling:
-            strayed = (features - self._taught(plain)).square().mean()
+            half = len(frames) // 2  # frames in no order, apart from the still ones, which come first
+            strayed = (features[:half] - self._taught(plain[:half])).square().mean()
             losses["loyalty"] = (self.settings.loyalty, strayed)
         total = torch.stack([weight * value for weight, value in losses.values()]).sum()
         if not torch.isfinite(total):

@@ -63,7 +63,7 @@ def train_encoder(
     clock = Clock(settings.minutes, settings.learning_rate, settings.final_rate, gone)
     saved = int(gone * _SAVES)
     while gone < 1.0:
-        if gone > settings.freeze_after:
+        if gone >= settings.freeze_after:
             trainer.freeze_lower_blocks()
         losses = trainer.step(clock.rate(gone))
         if settings.steps is not None:

@@ -4,6 +4,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from scipy.spatial import Delaunay
 
 from synctalk.errors import VideoError
 from synctalk.face_sync.blendshapes import BLENDSHAPE_NAMES, CORE_SEVEN, EYE_LOOK, MOUTH, SMILE, landmarks_68
@@ -172,6 +173,38 @@ def test_a_head_turned_on_its_side_and_noise_do_not_raise(capturer: FaceCapturer
     noise = np.random.default_rng(0).integers(0, 256, (512, 512, 3), dtype=np.uint8)
     measured = capturer.capture([np.rot90(clip[0]).copy(), noise, np.rot90(clip[0], 2).copy(), noise])
     assert measured.missing[[1, 3]].all()
+
+
+def turned(frame: np.ndarray, landmarks478: np.ndarray, degrees: float) -> np.ndarray:
+    """The face of a frame turned about its vertical axis: its mesh in flat colours, far triangles first."""
+    points = landmarks478.astype(np.float64)
+    triangles = Delaunay(points[:, :2]).simplices
+    angle, middle = np.radians(degrees), points.mean(0)
+    spin = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
+    placed = (points - middle) @ spin.T + [256, 256, 0]
+    scene = blank(512, 512, 120)
+    for corners in sorted(triangles, key=lambda k: -placed[k, 2].mean()):
+        x, y = points[corners, :2].mean(0).astype(int)
+        outline = placed[corners, :2].round().astype(np.int32)
+        cv2.fillConvexPoly(scene, outline, frame[y, x].tolist(), cv2.LINE_AA)
+    return scene
+
+
+@pytest.mark.parametrize("degrees", [-90, -75, 75, 90])
+def test_a_profile_is_reported_as_none_and_tracking_recovers(
+    capturer: FaceCapturer, clip: Frames, track: FaceTrack, degrees: float
+) -> None:
+    profile = turned(clip[0], track.landmarks478[0], degrees)
+    measured = capturer.capture([clip[0], profile, clip[1]])
+    assert measured.missing.tolist() == [False, True, False]
+    assert np.isnan(measured.landmarks478[1]).all() and measured.confidence[1] == 0
+
+
+def test_a_face_turned_by_a_little_is_still_measured(
+    capturer: FaceCapturer, clip: Frames, track: FaceTrack
+) -> None:
+    measured = capturer.capture([turned(clip[0], track.landmarks478[0], 20)])
+    assert not measured.missing.any()
 
 
 @pytest.mark.parametrize(

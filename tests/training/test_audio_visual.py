@@ -18,7 +18,14 @@ from synctalk.training.audio_visual import (
     train_expert,
 )
 from synctalk.training.audio_visual_data import Clips, make_clips
-from synctalk.training.audio_visual_report import fit_probe, measure, mel_features, probe_of
+from synctalk.training.audio_visual_report import (
+    NOISE_LEVELS_DB,
+    fit_probe,
+    measure,
+    mel_features,
+    noise_only,
+    probe_of,
+)
 from synctalk.training.audio_visual_run import train_encoder, train_in_processes
 from synctalk.training.corpus.phones import Phone
 
@@ -230,3 +237,13 @@ def test_figures_of_a_readable_voice_are_high_and_of_noise_are_low(clips: Clips)
 
     bad = measure(clips, noise, probe_of(clips, noise))
     assert bad.opening_correlation < 0.3 and bad.sync_of_31 < 0.2
+
+
+def test_a_reader_of_loudness_is_shut_in_faint_noise_and_open_in_loud_noise(clips: Clips) -> None:
+    def loudness(windows: np.ndarray) -> np.ndarray:
+        return windows.mean((1, 2))[:, None] + 4
+
+    shares = noise_only(loudness, probe_of(clips, loudness), wide=1.0, seconds=1.0)
+    assert len(shares) == 4 * len(NOISE_LEVELS_DB)
+    assert all(0 <= share <= 1 for share in shares.values())
+    assert shares["white -60 dB"] > shares["white -20 dB"] == 0
