@@ -1,11 +1,14 @@
 """The app: widgets wired to synctalk. The same file runs on a laptop, on a CPU Space and on ZeroGPU.
 
 python app.py [--avatars FOLDER_OR_NAME ...] [--host 127.0.0.1] [--port 7860]
+python app.py --make-examples      # makes the videos in examples/videos again
 """
 
 import argparse
+import importlib.util
 import os
 import threading
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
@@ -17,8 +20,10 @@ from spaces.config import Config
 from synctalk.errors import SyncTalkError
 from synctalk.interface import handlers, jobs, panels, style
 from synctalk.interface.avatar_tab import make_avatar_tab
+from synctalk.interface.examples import EXAMPLES, Example, Film, films, make_films
 from synctalk.interface.handlers import Handlers
-from synctalk.interface.studio import Card, Studio
+from synctalk.interface.studio import Studio
+from synctalk.logs import set_up_logging
 from synctalk.speaking import device
 from synctalk.speaking.expression import PRESETS
 from synctalk.speech.text_to_speech import voices
@@ -27,6 +32,7 @@ KEEP_FILES_S = 3600
 QUEUE_LENGTH = 40
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 AT_ONCE: dict[str, Any] = {**QUIET, "queue": False}
+EXAMPLE_VIDEOS = Path(__file__).resolve().parent / "examples" / "videos"
 # The finished file goes on where the visitor is watching the pieces.
 LEAVE_LIVE = """(made) => {
   const live = document.querySelector('#live video');
@@ -44,12 +50,7 @@ ENTER_FILM = """() => {
   enter(100);
 }"""
 
-EXAMPLES = {
-    "A weather report": ("Good morning. Today will be sunny, with a light breeze from the west.", "Natural"),
-    "Good news": ("We did it! Nobody thought it could work, and yet here we are.", "Warm"),
-    "A sober one": ("The committee met on Tuesday and approved the budget for next year.", "Newsreader"),
-    "A surprise": ("Wait, you walked all the way here? In this weather?", "Astonished"),
-}
+PLAY_FILM = f"""() => {{ window.watched = {{ at: 0, playing: true }}; ({ENTER_FILM})(); }}"""
 TITLE = "<h1>SyncTalk++</h1><p>Write or record something, and an avatar says it.</p>"
 NOTE = (
     "The people shown here do not exist; they are rendered. Every video carries content credentials "
@@ -68,36 +69,37 @@ def build(studio: Studio) -> gr.Blocks:
         raise SyncTalkError("There is no avatar to show. Put one into assets/avatars or give --avatars.")
     keep = (KEEP_FILES_S // 2, KEEP_FILES_S)
     with gr.Blocks(title="SyncTalk++", analytics_enabled=False, delete_cache=keep) as page:
-        gr.HTML(
-            "<h1>SyncTalk++</h1><p>Write or record something, and an avatar says it.</p>", elem_id="title"
-        )
+        gr.HTML(TITLE, elem_id="title")
         with gr.Tab("Speak"):
-            speak_tab(Handlers(studio), cards)
+            speak_tab(Handlers(studio, cards), films(EXAMPLE_VIDEOS, studio.places))
         with gr.Tab("Make an avatar"):
             make_avatar_tab()
     return page
 
 
-def speak_tab(do: Handlers, cards: list[Card]) -> None:
-    """The main tab: what is said on the left, who says it on the right."""
+def speak_tab(do: Handlers, ready: dict[Example, Film]) -> None:
+    """The main tab: what is said on the left, who says it on the right; `ready` examples play at once."""
+    cards = do.cards
     made = gr.State(None, time_to_live=KEEP_FILES_S, delete_callback=lambda kept: kept and kept.remove())
     avatar = gr.Textbox(cards[0].name, visible=False, label="Avatar")
     with gr.Row(elem_id="columns"):
         with gr.Column(scale=5, min_width=320):
             gallery = panels.avatar_gallery(cards)
-            said = panels.voice_panel([(voice.label, voice.name) for voice in voices()])
+            said = panels.voice_panel([(voice.label, voice.name) for voice in voices()], cards[0].voice)
             with gr.Row():
                 go = gr.Button("Make the video", variant="primary", elem_id="go", scale=3)
                 stop = gr.Button("Stop", interactive=False, elem_id="stop", scale=1, min_width=90)
+            waiting = [example for example in EXAMPLES if example not in ready]
+            rows = [
+                (
+                    choice,
+                    panels.example_row([example.label for example in choice], bool(choice is not waiting)),
+                )
+                for choice in (list(ready), waiting)
+                if choice
+            ]
             face = panels.expression_panel()
             frame = panels.picture_panel()
-            examples = gr.Examples(
-                [list(example) for example in EXAMPLES.values()],
-                [said.text, face.preset],
-                example_labels=list(EXAMPLES),
-                label="Try one",
-                elem_id="examples",
-            )
         with gr.Column(scale=6, min_width=320, elem_id="stage"):
             stage = panels.stage_panel()
     gr.Markdown(NOTE, elem_id="note")
@@ -121,11 +123,27 @@ def speak_tab(do: Handlers, cards: list[Card]) -> None:
         )
         return making
 
-    jobs_running = [job(go.click), job(examples.load_input_event.then)]
+    jobs_running = [job(go.click)]
+    filled = [avatar, gallery, said.kind, said.tabs, said.text, said.voice, face.preset, *face.values]
+    film = [go, stop, stage.tabs, stage.live, stage.film, stage.status, *stage.saves, made]
+    for choice, row in rows:
+        if choice[0] not in ready:
+            chosen = row.click(lambda place, choice=choice: do.fill(choice[place]), row, filled, **AT_ONCE)
+            jobs_running.append(job(chosen.then))
+    for choice, row in rows:
+        if choice[0] in ready:
+            row.click(lambda place, choice=choice: do.fill(choice[place]), row, filled, **AT_ONCE)
+            row.click(
+                lambda place, choice=choice: handlers.watch(ready[choice[place]]),
+                row,
+                film,
+                cancels=jobs_running,
+                **AT_ONCE,
+            ).then(None, js=PLAY_FILM, **AT_ONCE)
     stop.click(handlers.stopped, None, [go, stop, stage.status, stage.tabs], cancels=jobs_running, **AT_ONCE)
     wire_voice(do, said)
-    wire_face(do, face, avatar, stage)
-    gallery.select(do.choose, None, avatar, **AT_ONCE)
+    wire_face(do, face, frame, avatar, stage)
+    gallery.select(do.choose, None, [avatar, said.voice], **AT_ONCE)
     frame.background.change(
         lambda kind: [gr.ColorPicker(visible=kind == "Colour"), gr.Image(visible=kind == "Picture")],
         frame.background,
@@ -142,14 +160,15 @@ def wire_voice(do: Handlers, said: panels.Voice) -> None:
     said.hear.click(do.hear, said.voice, said.sample, api_name="preview_voice", concurrency_limit=2)
 
 
-def wire_face(do: Handlers, face: panels.Face, avatar: Any, stage: panels.Stage) -> None:
-    """Each move of a slider is seen at once in the still."""
-    moves = [w.release for w in face.sliders] + [w.input for w in face.choices]
+def wire_face(do: Handlers, face: panels.Face, frame: panels.Frame, avatar: Any, stage: panels.Stage) -> None:
+    """Each move of a slider, and each choice about the picture, is seen at once in the still."""
+    moves = [w.release for w in face.sliders] + [w.input for w in face.choices] + frame.changes
+    shown = [avatar, *face.values, *frame.values]
     look = {**AT_ONCE, "trigger_mode": "always_last"}
-    gr.on(moves, do.still, [avatar, *face.values], stage.still, **look).then(
+    gr.on(moves, do.still, shown, stage.still, **look).then(
         lambda: gr.Tabs(selected="still"), None, stage.tabs, **AT_ONCE
     )
-    avatar.change(do.still, [avatar, *face.values], stage.still, **look)
+    avatar.change(do.still, shown, stage.still, **look)
     preset = face.preset.change(
         lambda name: panels.show_expression(PRESETS[name]), face.preset, face.values, **AT_ONCE
     )
@@ -160,16 +179,16 @@ def wire_face(do: Handlers, face: panels.Face, avatar: Any, stage: panels.Stage)
         **AT_ONCE,
     )
     for change in (preset, reset):
-        change.then(do.still, [avatar, *face.values], stage.still, **look)
+        change.then(do.still, shown, stage.still, **look)
     context = gr.context.Context.root_block
     assert context is not None
-    context.load(do.still, [avatar, *face.values], stage.still, **look)
+    context.load(do.still, shown, stage.still, **look)
 
 
 def wire_api(
     do: Handlers, said: panels.Voice, avatar: Any, face: panels.Face, frame: panels.Frame, stage: panels.Stage
 ) -> None:
-    """The road for programs: /speak and /list_avatars (and /preview_voice on its button)."""
+    """The road for programs: /speak, /list_avatars, /list_voices (and /preview_voice on its button)."""
     files = [gr.File(visible=False, label=label) for label in ("Video", "Captions", "Sound")]
     gr.Button(visible=False).click(
         do.speak,
@@ -180,6 +199,7 @@ def wire_api(
         concurrency_limit=1,
     )
     gr.api(do.list_avatars, api_name="list_avatars", queue=False)
+    gr.api(do.list_voices, api_name="list_voices", queue=False)
 
 
 def launch(page: gr.Blocks, host: str | None = None, port: int | None = None, **options: Any) -> Any:
@@ -196,6 +216,7 @@ def launch(page: gr.Blocks, host: str | None = None, port: int | None = None, **
         enable_monitoring=False,
         ssr_mode=False,
         show_error=True,
+        mcp_server=importlib.util.find_spec("mcp") is not None,  # the named calls become tools
         **options,
     )
 
@@ -211,7 +232,12 @@ def main() -> None:
     parser.add_argument("--avatars", nargs="+", metavar="AVATAR", help="folders or names (default: bundled)")
     parser.add_argument("--host", help="address to listen on (default: this machine only)")
     parser.add_argument("--port", type=int, help="default: 7860")
+    parser.add_argument("--make-examples", action="store_true", help="make the examples' videos and stop")
     args = parser.parse_args()
+    if args.make_examples:
+        set_up_logging()
+        make_films(EXAMPLE_VIDEOS)
+        return
     studio = Studio(args.avatars, render_on_gpu if Config.zero_gpu else None)
     page = build(studio)
     threading.Thread(target=studio.warm, daemon=True).start()

@@ -1,8 +1,12 @@
 """The app without a browser: handlers, limits, and the road for programs."""
 
+import json
+import shutil
 import wave
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -13,12 +17,15 @@ gr = pytest.importorskip("gradio", reason="the app is an extra")
 from gradio_client import Client, handle_file  # noqa: E402
 
 import app  # noqa: E402
+from synctalk.avatar import Avatar  # noqa: E402
 from synctalk.editing import Look  # noqa: E402
 from synctalk.errors import AudioError, SpeechError, SyncTalkError  # noqa: E402
-from synctalk.interface import handlers, jobs, panels, style  # noqa: E402
+from synctalk.interface import examples, handlers, jobs, panels, style  # noqa: E402
+from synctalk.interface.examples import Example  # noqa: E402
 from synctalk.interface.studio import Studio  # noqa: E402
 from synctalk.provenance import verify  # noqa: E402
 from synctalk.speaking.expression import PRESETS, Expression  # noqa: E402
+from synctalk.video import probe  # noqa: E402
 
 PATIENT = {"timeout": 120}  # twenty visitors on two cores wait for each other
 
@@ -63,7 +70,8 @@ def ask(**changes: Any) -> jobs.Request:
 def test_widgets_and_expressions_translate_into_each_other():
     for expression in PRESETS.values():
         assert panels.read_expression(panels.show_expression(expression)) == expression
-    assert panels.read_expression(panels.show_expression(Expression())) == Expression()
+    for expression in (Expression(), Expression(blinks_per_minute=0, source="footage", head_motion="lively")):
+        assert panels.read_expression(panels.show_expression(expression)) == expression
 
 
 def test_the_look_is_read_from_the_widgets():
@@ -72,6 +80,59 @@ def test_the_look_is_read_from_the_widgets():
     assert look == Look("9:16", "#123456", captions=False, mark=True)
     with pytest.raises(SyncTalkError, match="background"):
         panels.read_look(["source", "Picture", "#000000", None, False, False], True)
+    assert panels.read_look(["source", "Picture", "#0", None, False, False], True, unfinished=True) == Look()
+
+
+def test_the_still_shows_what_the_widgets_ask_for(studio):
+    do = handlers.Handlers(studio, studio.cards())
+    face = panels.show_expression(Expression())
+    plain = do.still("tiny", *face, "source", "Original", "#000000", None, False, False)
+    red = do.still("tiny", *face, "source", "Colour", "#ff0000", None, False, False)
+    clear = do.still("tiny", *face, "9:16", "Transparent", "#000000", None, False, False)
+    assert plain.shape == red.shape and clear.shape[0] > clear.shape[1] and clear.shape[2] == 3
+    assert np.abs(red[:8, :8].astype(int) - [255, 0, 0]).max() <= 8
+    assert set(np.unique(clear[:8, :8])) <= {206, 236}
+
+
+def test_a_chosen_avatar_brings_its_own_voice(studio):
+    do = handlers.Handlers(studio, [replace(studio.cards()[0], voice="bf_emma")])
+    assert do.choose(SimpleNamespace(index=0)) == ["tiny", "bf_emma"]
+    assert do.list_avatars() == ["tiny"]
+    assert {"am_michael", "bf_emma"} <= {voice["name"] for voice in do.list_voices()}
+
+
+def test_an_example_made_beforehand_is_shown_only_while_it_is_up_to_date(tiny_folder, tmp_path):
+    avatar = shutil.copytree(tiny_folder, tmp_path / "tiny")
+    example = Example("Short", str(avatar), "Hello.")
+    examples.make_films(tmp_path / "films", [example])
+    places = {str(avatar): str(avatar)}
+    film = examples.films(tmp_path / "films", places, [example])[example]
+    made = film.copy()
+    assert verify(made.video).intact and "Hello." in made.srt.read_text()
+    with wave.open(str(made.wav)) as file, av.open(str(made.video)) as container:
+        frames = sum(1 for _ in container.decode(video=0))
+        assert abs(file.getnframes() / file.getframerate() - frames / 25) <= 0.04
+    *_, saved = handlers.watch(film)
+    assert saved.folder != made.folder  # files of this visitor's own
+    assert not examples.films(tmp_path / "films", {}, [example])
+    changed = replace(example, preset="Warm")
+    assert not examples.films(tmp_path / "films", places, [changed])
+    made.remove()
+
+
+def test_every_shipped_example_has_a_bundled_avatar_and_a_preset():
+    for example in examples.EXAMPLES:
+        assert example.avatar in Avatar.available() and example.preset in PRESETS
+        entry = json.loads((app.EXAMPLE_VIDEOS / examples.LIST).read_text())[example.label]
+        assert abs(probe(app.EXAMPLE_VIDEOS / example.file_name).duration_s - entry["seconds"]) < 0.09
+        assert verify(app.EXAMPLE_VIDEOS / example.file_name).intact
+
+
+def test_an_example_fills_in_everything_it_was_made_with(studio):
+    do = handlers.Handlers(studio, studio.cards())
+    avatar, _, kind, _, text, voice, preset, *face = do.fill(examples.EXAMPLES[1])
+    assert (avatar, kind, text, preset) == ("tiny", "text", examples.EXAMPLES[1].text, "Warm")
+    assert voice == studio.cards()[0].voice and panels.read_expression(face) == PRESETS["Warm"]
 
 
 @pytest.mark.parametrize(
@@ -131,9 +192,9 @@ def test_the_progress_line_tells_step_share_and_seconds_and_escapes_what_it_show
     assert style.status() == ""
 
 
-def test_programs_find_three_named_calls(client):
+def test_programs_find_four_named_calls(client):
     named = set(client.view_api(return_format="dict")["named_endpoints"])
-    assert {"/speak", "/preview_voice", "/list_avatars"} <= named
+    assert {"/speak", "/preview_voice", "/list_avatars", "/list_voices"} <= named
     assert client.predict(api_name="/list_avatars") == ["tiny"]
 
 
@@ -162,16 +223,22 @@ def test_a_program_is_told_mistakes_plainly(client, tmp_path):
 
 def test_twenty_visitors_at_once_each_get_their_own_video(server, tmp_path):
     lengths = [0.4 + 0.04 * i for i in range(20)]
-    files = [record(tmp_path / f"{i}.wav", seconds) for i, seconds in enumerate(lengths)]
+    files = [record(tmp_path / f"{i}.wav", seconds, 0.03 + 0.003 * i) for i, seconds in enumerate(lengths)]
 
-    def visit(file: Path) -> float:
+    def visit(file: Path) -> tuple[float, bool]:
         visitor = Client(server, verbose=False, analytics_enabled=False, httpx_kwargs=PATIENT)
-        video, _, _ = visitor.predict(
+        video, _, sound = visitor.predict(
             text="", audio=handle_file(str(file)), avatar="tiny", voice=None, api_name="/speak"
         )
         with av.open(video) as container:
-            return sum(1 for _ in container.decode(video=0)) / 25
+            duration = sum(1 for _ in container.decode(video=0)) / 25
+        return duration, np.array_equal(heard(Path(sound)), heard(file))
+
+    def heard(file: Path) -> np.ndarray:
+        with wave.open(str(file)) as sound:
+            return np.frombuffer(sound.readframes(sound.getnframes()), "<i2")
 
     with ThreadPoolExecutor(20) as pool:
-        durations = list(pool.map(visit, files))
+        durations, own = zip(*pool.map(visit, files), strict=True)
     assert np.abs(np.array(durations) - lengths).max() <= 0.04
+    assert all(own)  # each got its own recording back, sample for sample

@@ -10,9 +10,10 @@ import gradio as gr
 
 from synctalk.errors import SyncTalkError
 from synctalk.interface import jobs, panels, style
-from synctalk.interface.studio import SAMPLE, Studio
+from synctalk.interface.examples import Example, Film
+from synctalk.interface.studio import SAMPLE, Card, Studio
 from synctalk.speaking.expression import PRESETS, Expression
-from synctalk.speech.text_to_speech import DEFAULT_VOICE, synthesize
+from synctalk.speech.text_to_speech import DEFAULT_VOICE, synthesize, voices
 
 
 @contextlib.contextmanager
@@ -26,14 +27,17 @@ def plain_errors() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Handlers:
-    """The page's actions on one studio."""
+    """The page's actions on one studio, whose avatars stand in the gallery as `cards`."""
 
     studio: Studio
+    cards: list[Card]
 
-    def still(self, avatar: str, *face: Any) -> Any:
-        """A still of the avatar with the expression the sliders show."""
+    def still(self, avatar: str, *rest: Any) -> Any:
+        """A still of the avatar with the expression and the picture the widgets show."""
+        face, frame = list(rest[:-6]), list(rest[-6:])
         with plain_errors():
-            return self.studio.still(avatar, panels.read_expression(list(face)))
+            look = panels.read_look(frame, with_words=False, unfinished=True)
+            return self.studio.still(avatar, panels.read_expression(face), look)
 
     def make(
         self, kind: str, text: str, audio: str | None, avatar: str, voice: str | None, seed: float, *rest: Any
@@ -64,18 +68,18 @@ class Handlers:
         preset: str = "Natural",
         seed: float = 0,
     ) -> tuple[str, str | None, str]:
-        """Make an avatar say a text, or lip-sync it to a recording.
+        """Make a video in which a talking-head avatar says a text, or is lip-synced to a recording.
 
         Args:
-            text: what to say; leave it empty to use the recording.
-            audio: a recording to lip-sync to.
-            avatar: who speaks; see /list_avatars.
-            voice: a voice name for text.
-            preset: Natural, Warm, Newsreader, Astonished or Sleepy.
-            seed: the same seed gives the same video.
+            text: What to say, up to 3000 characters of English. Leave it empty to use the recording.
+            audio: A recording to lip-sync to (WAV, MP3, M4A, ...), up to 10 minutes. A text goes before it.
+            avatar: Who speaks: a name from list_avatars.
+            voice: Which voice reads the text: a name from list_voices. Empty takes the avatar's own voice.
+            preset: The expression: Natural, Warm, Newsreader, Astonished or Sleepy.
+            seed: A whole number; the same seed gives the same video.
 
         Returns:
-            The video (MP4), captions (SRT; none for a recording) and the sound (WAV).
+            The video (MP4, signed), captions (SRT; none for a recording) and the sound (WAV).
         """
         made = jobs.Made()
         with plain_errors():
@@ -83,7 +87,7 @@ class Handlers:
                 text=text or ("" if audio is None else None),
                 audio=audio,
                 avatar=avatar or self.studio.names[0],
-                voice=voice,
+                voice=voice or None,
                 expression=PRESETS.get(preset, Expression()),
                 seed=int(seed or 0),
             )
@@ -92,18 +96,70 @@ class Handlers:
         return str(made.video), None if made.srt is None else str(made.srt), str(made.wav)
 
     def hear(self, voice: str | None) -> Any:
-        """Speak a short sample sentence with a voice."""
+        """Speak a short sample sentence with a voice, to hear how it sounds.
+
+        Args:
+            voice: A name from list_voices.
+
+        Returns:
+            The sound of the sample sentence.
+        """
         with plain_errors():
             speech = synthesize(SAMPLE, voice or DEFAULT_VOICE)
         return gr.Audio((speech.rate, speech.samples), visible=True)
 
     def list_avatars(self) -> list[str]:
-        """Names of the avatars that can speak here."""
-        return self.studio.names
+        """List the names of the avatars that can speak here.
 
-    def choose(self, event: gr.SelectData) -> str:
-        """The avatar whose picture was chosen."""
-        return self.studio.names[int(event.index)]
+        Returns:
+            The names, for the parameter 'avatar' of speak.
+        """
+        return [card.name for card in self.cards]
+
+    def list_voices(self) -> list[dict[str, str]]:
+        """List the voices that can read a text, offline ones first.
+
+        Returns:
+            For each voice its name (for the parameter 'voice' of speak), language, gender and a label.
+        """
+        return [
+            {"name": v.name, "language": v.language, "gender": v.gender, "label": v.label} for v in voices()
+        ]
+
+    def choose(self, event: gr.SelectData) -> list[str]:
+        """The avatar whose picture was chosen, and its own voice."""
+        card = self.cards[int(event.index)]
+        return [card.name, card.voice]
+
+    def fill(self, example: Example) -> list[Any]:
+        """What an example asks for: avatar, gallery, kind, tabs, text, voice, preset, face."""
+        names = [card.name for card in self.cards]
+        place = names.index(example.avatar) if example.avatar in names else 0
+        return [
+            names[place],
+            gr.Gallery(selected_index=place),
+            "text",
+            gr.Tabs(selected="text"),
+            example.text,
+            self.cards[place].voice,
+            example.preset,
+            *panels.show_expression(PRESETS[example.preset]),
+        ]
+
+
+def watch(film: Film) -> list[Any]:
+    """A video made beforehand: go, stop, tabs, live, film, status, three files, what was made."""
+    made = film.copy()
+    line = f"{film.seconds:.1f} s of video, made beforehand. 'Make the video' renders it here and now."
+    return [
+        *end(),
+        gr.Tabs(selected="film"),
+        gr.Video(visible="hidden"),
+        gr.Video(str(made.video), subtitles=None if made.vtt is None else str(made.vtt), visible=True),
+        style.status(line, 1.0),
+        *files_of(made),
+        made,
+    ]
 
 
 def begin(saves: int) -> list[Any]:
@@ -151,11 +207,15 @@ def show(update: jobs.Update, made: jobs.Made) -> list[Any]:
         return [piece, line, gr.skip(), gr.skip(), gr.skip(), gr.skip()]
     notes = " ".join(video.notes)
     line = style.status(f"{video.duration_s:.1f} s of video, made in {video.seconds:.1f} s. {notes}", 1.0)
-    files = [
+    return [piece, line, *files_of(made), made]
+
+
+def files_of(made: jobs.Made) -> list[Any]:
+    """The download buttons of a finished job."""
+    return [
         gr.DownloadButton(value=None if path is None else str(path), interactive=path is not None)
         for path in (made.video, made.srt, made.wav)
     ]
-    return [piece, line, *files, made]
 
 
 def can_stream() -> bool:

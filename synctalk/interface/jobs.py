@@ -14,11 +14,13 @@ import numpy as np
 from synctalk.editing import Look
 from synctalk.errors import AudioError, SpeechError
 from synctalk.interface.sound_file import WavFile
-from synctalk.interface.studio import Studio
+from synctalk.interface.studio import Studio, over_chequers
 from synctalk.portrait.splat import rgb_to_yuv420
 from synctalk.speak import Moment, Video, making
 from synctalk.speaking.expression import Expression
 from synctalk.speaking.subtitles import to_vtt
+from synctalk.speech.captions import to_srt
+from synctalk.speech.words import Word
 from synctalk.video import VideoWriter
 
 MAX_TEXT = 3000
@@ -123,14 +125,20 @@ def run(request: Request, studio: Studio, made: Made, segments: bool = True) -> 
             max_seconds=MAX_AUDIO_S,
         )
         with contextlib.closing(work):
-            pieces = _Segments(made.folder) if segments and not request.look.transparent else None
+            pieces = _Segments(made.folder) if segments else None
             video = yield from _follow(work, request.expected_frames(), pieces, sound)
     made.video = video.path
-    if video.words:
-        made.srt, made.vtt = name.with_suffix(".srt"), name.with_suffix(".vtt")
-        made.srt.write_text(video.srt(), encoding="utf-8")
-        made.vtt.write_text(to_vtt(video.words), encoding="utf-8")
+    write_captions(made, video.words)
     yield Update("Done", 1.0, 0.0, video=video)
+
+
+def write_captions(made: Made, words: list[Word]) -> None:
+    """Captions beside the video, where the words are known."""
+    if made.video is None or not words:
+        return
+    made.srt, made.vtt = made.video.with_suffix(".srt"), made.video.with_suffix(".vtt")
+    made.srt.write_text(to_srt(words), encoding="utf-8")
+    made.vtt.write_text(to_vtt(words), encoding="utf-8")
 
 
 def _follow(
@@ -173,13 +181,14 @@ class _Segments:
         if len(self._waiting) < (SEGMENT if self._count else FIRST_SEGMENT) and not moment.last:
             return None
         path = self._folder / f"part_{self._count:04d}.mp4"
-        height, width = moment.picture.shape[:2]
+        pictures = [over_chequers(m.picture) if m.picture.shape[2] == 4 else m.picture for m in self._waiting]
+        height, width = pictures[0].shape[:2]
         track = np.concatenate([m.track for m in self._waiting])
         with VideoWriter(
             path, width, height, audio=(track, moment.rate), preset="ultrafast", crf=21
         ) as writer:
-            for waiting in self._waiting:
-                writer.write_yuv(*rgb_to_yuv420(waiting.picture, threads=1))
+            for picture in pictures:
+                writer.write_yuv(*rgb_to_yuv420(picture, threads=1))
         self._count += 1
         self._waiting = []
         return path

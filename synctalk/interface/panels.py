@@ -11,23 +11,24 @@ from synctalk.interface.jobs import MAX_AUDIO_S, MAX_TEXT
 from synctalk.interface.studio import Card
 from synctalk.speaking.expression import EMOTIONS, HEAD_MOTIONS, PRESETS, Expression
 
-# Every slider goes from 0, the natural movement, to 1, the avatar's own strongest.
+# Every slider goes from 0, the natural movement, to 1, the avatar's own strongest. Two stand side by side.
 SLIDERS = {
     "Brows": {
-        "brow_inner_up": "Inner brows up",
         "brow_outer_up_left": "Left brow up",
         "brow_outer_up_right": "Right brow up",
         "brow_down_left": "Left brow down",
         "brow_down_right": "Right brow down",
+        "brow_inner_up": "Inner brows up",
     },
     "Eyes and mouth": {
-        "eye_blink_left": "Left lid",
-        "eye_blink_right": "Right lid",
         "smile": "Smile",
+        "eye_blink_left": "Left lid down",
+        "eye_blink_right": "Right lid down",
     },
 }
 NAMES = [name for group in SLIDERS.values() for name in group]
-NATURAL_BLINKS = -1
+USUAL_BLINKS = 15
+SOURCE_NAMES = {"voice": "Made to fit the voice", "footage": "As filmed"}
 BACKGROUNDS = ("Original", "Colour", "Picture", "Transparent")
 
 
@@ -41,6 +42,7 @@ class Voice:
     hear: Any
     sample: Any
     audio: Any
+    tabs: Any
     text_tab: Any
     audio_tab: Any
 
@@ -69,6 +71,12 @@ class Frame:
     colour: Any
     picture: Any
     seed: Any
+
+    @property
+    def changes(self) -> list[Any]:
+        """What a visitor does here that shows in the still."""
+        aspect, _, colour, picture, _, mark = self.values
+        return [aspect.input, self.background.input, colour.input, picture.change, mark.input]
 
 
 @dataclass(frozen=True)
@@ -101,11 +109,11 @@ def avatar_gallery(cards: list[Card]) -> Any:
     )
 
 
-def voice_panel(voices: list[tuple[str, str]]) -> Voice:
-    """Tabs for text and for a recording; `voices` are (label, name)."""
+def voice_panel(voices: list[tuple[str, str]], chosen: str) -> Voice:
+    """Tabs for text and for a recording; `voices` are (label, name), `chosen` is a name."""
     kind = gr.Textbox("text", visible=False, label="Kind")
-    with gr.Tabs():
-        with gr.Tab("Text") as text_tab:
+    with gr.Tabs(selected="text") as tabs:
+        with gr.Tab("Text", id="text") as text_tab:
             text = gr.Textbox(
                 label="What should be said?",
                 placeholder="Hello, and welcome.",
@@ -116,9 +124,9 @@ def voice_panel(voices: list[tuple[str, str]]) -> Voice:
             )
             with gr.Row():
                 voice = gr.Dropdown(
-                    voices, value=voices[0][1] if voices else None, label="Voice", scale=3, elem_id="voice"
+                    voices, value=chosen, label="Voice", scale=3, min_width=160, elem_id="voice"
                 )
-                hear = gr.Button("Listen", scale=1, min_width=90, elem_id="listen")
+                hear = gr.Button("Listen", scale=1, min_width=80, elem_id="listen")
             sample = gr.Audio(
                 visible=False,
                 autoplay=True,
@@ -127,14 +135,27 @@ def voice_panel(voices: list[tuple[str, str]]) -> Voice:
                 buttons=[],
                 elem_id="sample",
             )
-        with gr.Tab("Audio") as audio_tab:
+        with gr.Tab("Audio", id="audio") as audio_tab:
             audio = gr.Audio(
                 label=f"A recording, up to {MAX_AUDIO_S // 60} minutes",
                 sources=["upload", "microphone"],
                 type="filepath",
                 elem_id="audio",
             )
-    return Voice(kind, text, voice, hear, sample, audio, text_tab, audio_tab)
+    return Voice(kind, text, voice, hear, sample, audio, tabs, text_tab, audio_tab)
+
+
+def example_row(labels: list[str], ready: bool) -> Any:
+    """Examples to click; `ready` ones play at once, the others are rendered first."""
+    return gr.Dataset(
+        label="Watch one" if ready else "Try one",
+        components=[gr.Textbox(visible=False, label="Example")],
+        samples=[[label] for label in labels],
+        sample_labels=labels,
+        type="index",
+        elem_id="ready-examples" if ready else "examples",
+        elem_classes="examples",
+    )
 
 
 def expression_panel() -> Face:
@@ -149,25 +170,31 @@ def expression_panel() -> Face:
         sliders = []
         for title, group in SLIDERS.items():
             gr.Markdown(title, elem_classes="group-name")
-            with gr.Row():
+            with gr.Row(elem_classes="pairs"):
                 for name, label in group.items():
-                    sliders.append(
-                        gr.Slider(0, 1, 0, step=0.05, label=label, min_width=150, elem_id=name, buttons=[])
-                    )
+                    sliders.append(gr.Slider(0, 1, 0, step=0.05, label=label, elem_id=name, buttons=[]))
         gr.Markdown("Movement", elem_classes="group-name")
-        with gr.Row():
-            intensity = gr.Slider(0, 2, 1, step=0.1, label="Intensity", min_width=150, buttons=[])
-            blinks = gr.Slider(
-                NATURAL_BLINKS,
-                60,
-                NATURAL_BLINKS,
-                step=1,
-                label="Blinks a minute (-1: natural)",
-                min_width=150,
-                buttons=[],
-            )
-        head = gr.Radio([h.capitalize() for h in HEAD_MOTIONS], value="Natural", label="Head motion")
-    return Face(preset, reset, sliders, [emotion, strength, intensity, blinks, head])
+        head = gr.Radio(
+            [h.capitalize() for h in HEAD_MOTIONS],
+            value="Natural",
+            label="Head motion",
+            elem_id="head-motion",
+        )
+        source = gr.Radio(
+            [(label, name) for name, label in SOURCE_NAMES.items()],
+            value="voice",
+            label="Brows, smile and blinks",
+            elem_id="source",
+        )
+        intensity = gr.Slider(0, 2, 1, step=0.1, label="Intensity", buttons=[])
+        own_rate = gr.Checkbox(False, label="Choose how often the eyes blink", elem_id="own-rate")
+        blinks = gr.Slider(
+            0, 60, USUAL_BLINKS, step=1, label="Blinks a minute", visible=False, buttons=[], elem_id="blinks"
+        )
+        own_rate.change(
+            lambda on: gr.Slider(visible=on), own_rate, blinks, queue=False, api_visibility="private"
+        )
+    return Face(preset, reset, sliders, [emotion, strength, intensity, own_rate, blinks, head, source])
 
 
 def picture_panel() -> Frame:
@@ -212,15 +239,16 @@ def read_expression(values: list[Any]) -> Expression:
     Raises:
         SyncTalkError: a value out of range.
     """
-    *sliders, emotion, strength, intensity, blinks, head = values
+    *sliders, emotion, strength, intensity, own_rate, blinks, head, source = values
     settings: dict[str, Any] = dict(zip(NAMES, sliders, strict=True))
     return Expression(
         **settings,
         emotion=emotion.lower(),
         strength=strength,
         intensity=intensity,
-        blinks_per_minute=None if blinks < 0 else blinks,
+        blinks_per_minute=blinks if own_rate else None,
         head_motion=head.lower(),
+        source=source,
     )
 
 
@@ -232,17 +260,26 @@ def show_expression(expression: Expression) -> list[Any]:
         expression.emotion.capitalize(),
         expression.strength,
         expression.intensity,
-        NATURAL_BLINKS if blinks is None else blinks,
+        blinks is not None,
+        USUAL_BLINKS if blinks is None else blinks,
         expression.head_motion.capitalize(),
+        expression.source,
     ]
 
 
-def read_look(values: list[Any], with_words: bool) -> Look:
+def read_look(values: list[Any], with_words: bool, unfinished: bool = False) -> Look:
     """The look the widgets `Frame.values` show; captions only where the words are known.
+
+    Args:
+        values: of the widgets.
+        with_words: the words are known.
+        unfinished: a picture that is still to be chosen is no error.
 
     Raises:
         SyncTalkError: no background picture was given.
     """
     aspect, background, colour, picture, captions, mark = values
+    if unfinished and background == "Picture" and not picture:
+        background = "Original"
     behind = {"Colour": style.hex_colour(colour), "Picture": picture or "", "Transparent": "transparent"}
     return Look(aspect, behind.get(background, "original"), captions and with_words, mark)

@@ -50,7 +50,10 @@ footer { display: none !important; }
 #downloads { gap: 8px; }
 #downloads:not(:has(button:not(:disabled), a)) { display: none; }
 #listen, #reset { align-self: center; }
-#examples button { font-size: .82rem; }
+.examples button { font-size: .82rem; }
+.pairs { display: grid !important; grid-template-columns: 1fr 1fr; }
+.pairs > * { min-width: 0 !important; }
+#voice input { text-overflow: ellipsis; }
 @media (max-width: 767px) {
   .gradio-container { padding: 4px 10px !important; }
   #columns { gap: 10px; }
