@@ -157,7 +157,7 @@ def wire_voice(do: Handlers, said: panels.Voice) -> None:
     """Tabs tell which kind of speech is meant; a button lets the voice be heard."""
     said.text_tab.select(lambda: "text", None, said.kind, **AT_ONCE)
     said.audio_tab.select(lambda: "audio", None, said.kind, **AT_ONCE)
-    said.hear.click(do.hear, said.voice, said.sample, api_name="preview_voice", concurrency_limit=2)
+    said.hear.click(do.preview_voice, said.voice, said.sample, api_name="preview_voice", concurrency_limit=2)
 
 
 def wire_face(do: Handlers, face: panels.Face, frame: panels.Frame, avatar: Any, stage: panels.Stage) -> None:

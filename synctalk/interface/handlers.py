@@ -95,7 +95,7 @@ class Handlers:
                 pass
         return str(made.video), None if made.srt is None else str(made.srt), str(made.wav)
 
-    def hear(self, voice: str | None) -> Any:
+    def preview_voice(self, voice: str | None) -> Any:
         """Speak a short sample sentence with a voice, to hear how it sounds.
 
         Args:
