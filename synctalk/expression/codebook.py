@@ -10,9 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from synctalk.assets import model_path
+from synctalk.errors import AvatarError
 from synctalk.tensor_file import load_module, read_tensors, write_tensors
 
 COEFFICIENTS = 52
+_MOST = 5.0  # an excess beyond this many ranges counts as this much
 
 
 @dataclass(frozen=True)
@@ -24,61 +26,92 @@ class CodebookSettings:
     heads: int = 4
     memory: int = 24  # frames a layer looks back; it never looks ahead, so the codebook streams
     tokens: int = 16  # codes per frame: a face is more than one word
-    code: int = 16  # length of a code vector
-    entries: int = 256  # codebook size
+    code: int = 4  # length of a code vector
+    entries: int = 64  # codebook size of each stage
+    stages: int = 5  # residual quantization: each stage codes what the ones before it left over
     commitment: float = 0.25  # weight of the commitment term of Eq. 27
 
 
 class Quantized(NamedTuple):
-    """What the quantizer gives: codes [B,T,tokens,code], their indices [B,T,tokens], the terms of Eq. 27."""
+    """What the quantizer gives.
+
+    codes: [B,T,tokens,code]; indices: [B,T,tokens,stages]; loss: the terms of Eq. 27; residuals: what each
+    stage was given, [stages,N,code], detached.
+    """
 
     codes: Tensor
     indices: Tensor
     loss: Tensor
+    residuals: Tensor
 
 
 class Quantizer(nn.Module):
-    """Nearest entry of the codebook (Eq. 25), with straight-through gradients."""
+    """Nearest entry of the codebook (Eq. 25), stage after stage on what is left; gradients go straight on."""
 
     usage: Tensor
 
     def __init__(self, settings: CodebookSettings) -> None:
         super().__init__()
         self.commitment = settings.commitment
-        self.entries = nn.Parameter(torch.randn(settings.entries, settings.code) * 0.5)
-        self.register_buffer("usage", torch.ones(settings.entries))
+        sizes = 0.5 * 0.3 ** torch.arange(settings.stages)
+        noise = torch.randn(settings.stages, settings.entries, settings.code)
+        self.entries = nn.Parameter(noise * sizes[:, None, None])
+        self.register_buffer("usage", torch.ones(settings.stages, settings.entries))
 
     def forward(self, latents: Tensor) -> Quantized:
         """Latents [B,T,tokens,code] -> the nearest entries."""
         flat = latents.reshape(-1, latents.shape[-1])
-        indices = torch.cdist(flat, self.entries).argmin(1)
-        codes = self.entries[indices].reshape(latents.shape)
-        loss = F.mse_loss(codes, latents.detach()) + self.commitment * F.mse_loss(latents, codes.detach())
+        codes = torch.zeros_like(flat)
+        loss = flat.new_zeros(())
+        indices, residuals = [], []
+        for entries in self.entries:
+            rest = flat - codes.detach()
+            residuals.append(rest.detach())
+            # |rest - e|^2 less what is the same for every entry; a plain product is faster than cdist.
+            nearest = (entries.square().sum(1) - 2 * rest.detach() @ entries.T).argmin(1)
+            chosen = entries[nearest]
+            loss = (
+                loss + F.mse_loss(chosen, rest.detach()) + self.commitment * F.mse_loss(rest, chosen.detach())
+            )
+            codes = codes + chosen
+            indices.append(nearest)
+        codes = codes.reshape(latents.shape)
         straight = latents + (codes - latents).detach()
-        return Quantized(straight, indices.reshape(latents.shape[:-1]), loss)
+        stacked = torch.stack(indices, -1).reshape(*latents.shape[:-1], len(self.entries))
+        return Quantized(straight, stacked, loss, torch.stack(residuals))
 
     @torch.no_grad()
-    def track(self, indices: Tensor, latents: Tensor, decay: float = 0.98) -> int:
-        """Keep count of which entries are used and revive dead ones from current latents.
+    def track(self, quantized: Quantized, decay: float = 0.98) -> int:
+        """Keep count of which entries are used and revive dead ones from what their stage is given now.
 
         Returns:
             how many entries were revived.
         """
-        counts = torch.bincount(indices.reshape(-1), minlength=len(self.entries)).float()
-        self.usage.mul_(decay).add_((1 - decay) * counts * len(self.entries) / counts.sum())
-        dead = self.usage < 0.02
-        count = int(dead.sum())
-        if count:
-            flat = latents.reshape(-1, latents.shape[-1])
-            self.entries[dead] = flat[torch.randint(len(flat), (count,))]
-            self.usage[dead] = 1.0
-        return count
+        revived = 0
+        for stage, (entries, usage) in enumerate(zip(self.entries, self.usage, strict=True)):
+            counts = torch.bincount(quantized.indices[..., stage].reshape(-1), minlength=len(entries)).float()
+            usage.mul_(decay).add_((1 - decay) * counts * len(entries) / counts.sum())
+            dead = usage < 0.02
+            count = int(dead.sum())
+            if count:
+                given = quantized.residuals[stage]
+                entries[dead] = given[torch.randint(len(given), (count,))]
+                usage[dead] = 1.0
+                revived += count
+        return revived
 
-    def perplexity(self, indices: Tensor) -> float:
-        """How many entries are in use, as the exponential of the entropy of their frequencies."""
-        share = torch.bincount(indices.reshape(-1), minlength=len(self.entries)).float()
-        share = share / share.sum()
-        return float(torch.exp(-(share * (share + 1e-10).log()).sum()))
+    def perplexity(self, indices: Tensor) -> list[float]:
+        """How many entries each stage uses: the exponential of the entropy of their frequencies.
+
+        Args:
+            indices: [...,stages].
+        """
+        found = []
+        for stage in range(indices.shape[-1]):
+            share = torch.bincount(indices[..., stage].reshape(-1), minlength=self.entries.shape[1]).float()
+            share = share / share.sum()
+            found.append(float(torch.exp(-(share * (share + 1e-10).log()).sum())))
+        return found
 
 
 class _Layer(nn.Module):
@@ -107,11 +140,18 @@ class _Layer(nn.Module):
         return x + self.mlp(self.norm2(x))
 
 
+def recent_peak(relative: Tensor, memory: int) -> Tensor:
+    """Largest value of each coefficient in the last `memory` frames and this one: [B,T,52] -> [B,T,52]."""
+    padded = F.pad(relative.transpose(1, 2), (memory, 0))
+    return F.max_pool1d(padded, memory + 1, stride=1).transpose(1, 2)
+
+
 class Codebook(nn.Module):
     """Encoder and codebook shared by everyone, decoder fine-tuned for one subject (Eq. 26).
 
-    The decoder speaks in the subject's own range: it outputs values between `low` and `high`, the
-    subject's extremes, so whatever goes in, what comes out is something this face has done.
+    Both ends count in the subject's own range: 0 is `low`, 1 is `high`, the subject's extremes. The encoder
+    is told apart what lies inside the range and what exceeds it; the decoder knows nothing beyond the range,
+    so whatever goes in, what comes out is something this face has done.
     """
 
     low: Tensor
@@ -122,18 +162,26 @@ class Codebook(nn.Module):
         self.settings = s = settings or CodebookSettings()
         self.register_buffer("low", torch.zeros(COEFFICIENTS))
         self.register_buffer("high", torch.ones(COEFFICIENTS))
-        self.enter = nn.Linear(2 * COEFFICIENTS, s.width)
+        latent = s.tokens * s.code
+        self.enter = nn.Linear(3 * COEFFICIENTS, s.width)
         self.encoder = nn.ModuleList([_Layer(s) for _ in range(s.layers)])
-        self.to_codes = nn.Sequential(nn.LayerNorm(s.width), nn.Linear(s.width, s.tokens * s.code))
+        self.to_codes = nn.Sequential(nn.LayerNorm(s.width), nn.Linear(s.width, latent))
+        # The straight ways beside the Transformers carry fine movement; those learn what is to change.
+        self.pass_in = nn.Linear(COEFFICIENTS, latent, bias=False)
         self.quantizer = Quantizer(s)
-        self.from_codes = nn.Linear(s.tokens * s.code, s.width)
+        self.from_codes = nn.Linear(latent, s.width)
         self.decoder = nn.ModuleList([_Layer(s) for _ in range(s.layers)])
         self.leave = nn.Sequential(nn.LayerNorm(s.width), nn.Linear(s.width, COEFFICIENTS))
+        self.pass_out = nn.Linear(latent, COEFFICIENTS, bias=False)
+        nn.init.orthogonal_(self.pass_in.weight)
+        with torch.no_grad():
+            if latent >= COEFFICIENTS:
+                self.pass_out.weight.copy_(self.pass_in.weight.T)
 
     @property
     def reach(self) -> int:
         """Frames of the past that can influence a frame."""
-        return 2 * self.settings.layers * self.settings.memory
+        return (2 * self.settings.layers + 1) * self.settings.memory
 
     def set_range(self, curves: np.ndarray) -> None:
         """Take the subject's extremes from its own coefficients, float [T,52]."""
@@ -141,26 +189,29 @@ class Codebook(nn.Module):
         top = torch.from_numpy(np.percentile(curves, 99.5, axis=0)).float()
         self.high.copy_(torch.maximum(top, self.low + 1e-3))
 
-    def encode(self, curves: Tensor) -> Tensor:
-        """Coefficients [B,T,52] -> latents [B,T,tokens,code]; what exceeds the range enters apart."""
-        span = self.high - self.low
-        relative = (curves - self.low) / span
-        x = self.enter(torch.cat([relative.clamp(0, 1), (relative - 1).clamp(0, 4)], -1))
+    def encode(self, relative: Tensor) -> Tensor:
+        """Coefficients in units of the range [B,T,52] -> latents [B,T,tokens,code]."""
+        peak = recent_peak(relative.clamp(0, _MOST), self.settings.memory)
+        inside = relative.clamp(0, 1)
+        x = self.enter(torch.cat([inside, (relative - 1).clamp(0, _MOST), (peak - 1).clamp(0, _MOST)], -1))
         for layer in self.encoder:
             x = layer(x)
-        return self.to_codes(x).unflatten(-1, (self.settings.tokens, self.settings.code))
+        latents = self.to_codes(x) + self.pass_in(inside)
+        return latents.unflatten(-1, (self.settings.tokens, self.settings.code))
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Codes [B,T,tokens,code] -> coefficients [B,T,52] inside the subject's range (Eq. 26)."""
-        x = self.from_codes(codes.flatten(-2))
+        """Codes [B,T,tokens,code] -> coefficients in units of the range [B,T,52], not clamped (Eq. 26)."""
+        flat = codes.flatten(-2)
+        x = self.from_codes(flat)
         for layer in self.decoder:
             x = layer(x)
-        return self.low + (self.high - self.low) * torch.sigmoid(4 * (self.leave(x) - 0.5))
+        return self.leave(x) + self.pass_out(flat)
 
     def forward(self, curves: Tensor) -> tuple[Tensor, Quantized]:
         """Coefficients [B,T,52] -> the same in the subject's range [B,T,52], and the quantizer's account."""
-        quantized = self.quantizer(self.encode(curves))
-        return self.decode(quantized.codes), quantized
+        span = self.high - self.low
+        quantized = self.quantizer(self.encode((curves - self.low) / span))
+        return self.low + span * self.decode(quantized.codes).clamp(0, 1), quantized
 
     def fit(self, curves: np.ndarray) -> np.ndarray:
         """Bring coefficients of any origin and length, float32 [T,52], into the subject's range, [T,52]."""
@@ -177,11 +228,17 @@ class Codebook(nn.Module):
         """Read a codebook; without a path, the shared one that ships with the library.
 
         Raises:
-            AvatarError: the file is damaged or not a codebook.
+            AvatarError: the file is damaged, not a codebook, or of another version.
         """
         path = path or model_path("expression_codebook.safetensors")
         tensors, settings = read_tensors(path)
-        codebook = cls(CodebookSettings(**settings))
+        try:
+            codebook = cls(CodebookSettings(**settings))
+        except TypeError as error:
+            raise AvatarError(
+                f"{path} is a codebook of another version of synctalk ({error}). Train the avatar's codebook "
+                "again: delete expression.safetensors in its work folder and repeat `synctalk train`."
+            ) from error
         load_module(path, codebook, {name: value.float() for name, value in tensors.items()})
         return codebook.eval()
 

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from synctalk.errors import AvatarError
 from synctalk.expression.codebook import Codebook, CodebookSettings, CodebookStream, Quantizer
+from synctalk.tensor_file import write_tensors
 
-SMALL = CodebookSettings(width=32, layers=1, tokens=4, code=8, entries=32)
+SMALL = CodebookSettings(width=32, layers=1, tokens=4, code=8, entries=32, stages=3)
 
 
 @pytest.fixture(scope="module")
@@ -18,15 +20,18 @@ def codebook() -> Codebook:
     return book
 
 
-def test_each_latent_becomes_its_nearest_entry():
+def test_each_stage_takes_the_entry_nearest_to_what_is_left():
     torch.manual_seed(1)
     quantizer = Quantizer(SMALL)
     latents = torch.randn(2, 5, 4, 8)
     result = quantizer(latents)
     for where in np.ndindex(2, 5, 4):
-        distances = (quantizer.entries - latents[where]).norm(dim=1)
-        assert int(result.indices[where]) == int(distances.argmin())
-        assert torch.allclose(result.codes[where], quantizer.entries[distances.argmin()], atol=1e-6)
+        left = latents[where]
+        for stage, entries in enumerate(quantizer.entries):
+            nearest = int((entries - left).norm(dim=1).argmin())
+            assert int(result.indices[where][stage]) == nearest
+            left = left - entries[nearest]
+        torch.testing.assert_close(result.codes[where], latents[where] - left)
 
 
 def test_gradients_pass_straight_through_the_choice():
@@ -37,19 +42,20 @@ def test_gradients_pass_straight_through_the_choice():
     assert torch.allclose(latents.grad, weights)
 
 
-def test_dead_entries_are_revived_from_current_latents():
+def test_dead_entries_are_revived_from_what_their_stage_is_given():
     torch.manual_seed(1)
     quantizer = Quantizer(SMALL)
     latents = torch.randn(4, 16, 4, 8)
-    first = torch.zeros(4, 16, 4, dtype=torch.long)
-    revived = sum(quantizer.track(first, latents, decay=0.5) for _ in range(10))
-    assert revived > 0
-    flat = latents.reshape(-1, 8)
-    matches = (torch.cdist(quantizer.entries.detach(), flat).min(1).values < 1e-2).sum()
-    assert int(matches) >= 31
-    spread = torch.arange(32).repeat(8).reshape(4, 16, 4)
-    assert quantizer.perplexity(spread) == pytest.approx(32, rel=1e-3)
-    assert quantizer.perplexity(first) == pytest.approx(1, rel=1e-3)
+    result = quantizer(latents)._replace(indices=torch.zeros(4, 16, 4, 3, dtype=torch.long))
+    assert sum(quantizer.track(result, decay=0.5) for _ in range(10)) > 0
+    for entries, given in zip(quantizer.entries.detach(), result.residuals, strict=True):
+        assert int((torch.cdist(entries, given).min(1).values < 1e-2).sum()) >= 31
+
+
+def test_perplexity_counts_the_entries_in_use_of_each_stage():
+    spread = torch.arange(32).repeat(8)
+    indices = torch.stack([spread, torch.zeros(256, dtype=torch.long), spread % 4], -1)
+    assert Quantizer(SMALL).perplexity(indices) == pytest.approx([32, 1, 4], rel=1e-3)
 
 
 def test_whatever_goes_in_the_range_is_kept(codebook):
@@ -71,3 +77,10 @@ def test_a_codebook_comes_back_from_its_file(tmp_path, codebook):
     torch.testing.assert_close(again.high, codebook.high)
     curves = np.random.default_rng(3).uniform(0, 1, (50, 52)).astype(np.float32)
     assert again.fit(curves).shape == (50, 52)
+
+
+def test_a_codebook_of_another_version_says_what_to_do(tmp_path, codebook):
+    path = tmp_path / "c.safetensors"
+    write_tensors(path, codebook.state_dict(), {"words": 3})
+    with pytest.raises(AvatarError, match="another version"):
+        Codebook.load(path)

@@ -69,18 +69,21 @@ def test_a_short_training_learns_accents_and_styles(tmp_path):
 def test_too_little_footage_is_refused(tmp_path):
     with pytest.raises(TrainingError, match="at least 150 frames"):
         train_generator([], [], tmp_path / "g.safetensors")
-    with pytest.raises(TrainingError, match="at least 64 frames"):
+    with pytest.raises(TrainingError, match="at least 72 frames"):
         train_codebook([np.full((100, 52), np.nan)], tmp_path / "c.safetensors")
 
 
 def test_a_raise_that_went_too_far_keeps_its_shape_and_others_are_untouched():
     curves = torch.zeros(1, 60, 52)
     curves[0, 10:30, 0] = torch.linspace(0, 2, 20)
-    curves[0, :, 1] = torch.linspace(0, 0.9, 60)
-    target = into_range(curves, torch.zeros(52), torch.ones(52), memory=24)
-    assert float(target.max()) <= 1.0
+    curves[0, 30:50, 0] = torch.linspace(2, 0.5, 20)
+    curves[0, :, 1] = torch.linspace(0, 0.85, 60)
+    target = into_range(curves, memory=24)
+    assert 0.9 < float(target.max()) < 0.97
     torch.testing.assert_close(target[0, :, 1], curves[0, :, 1])
-    torch.testing.assert_close(target[0, 10:19, 0], curves[0, 10:19, 0])
+    torch.testing.assert_close(target[0, 10:18, 0], curves[0, 10:18, 0])
+    falling = target[0, 30:50, 0] / curves[0, 30:50, 0]
+    torch.testing.assert_close(falling, falling[:1].expand(20))
 
 
 def test_a_short_training_makes_curves_come_back_and_a_subject_keeps_the_shared_codes(tmp_path):
