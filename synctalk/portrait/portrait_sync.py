@@ -5,29 +5,23 @@ matte and the rendered face together, widened by 15 px at 512. Outside B the fra
 bit.
 """
 
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from synctalk.portrait.seam import Restorer, heal, seam_hole, widened
+
 Frame = NDArray[np.uint8]
 Map = NDArray[np.float32]
+Box = tuple[int, int, int, int]
 
 _WIDEN_AT_512 = 15  # paper III-F, px
 _BLUR_AT_512 = 5  # half width of the soft edge towards hair, px
 _SLACK_AT_512 = 3  # a matte's own error, px: less of the source's chin than this does not count as showing
 _HALF = 128
-
-
-class Restorer(Protocol):
-    """What fills the gap between a rendered chin and the source's neck (III-F)."""
-
-    def fill(self, face: Map, alpha: Map, background: Map, widened: Map) -> Map:
-        """The rendered `face` [h,w,3] (premultiplied by `alpha` [h,w]) over `background` [h,w,3], which is
-        made up anew where `widened` [h,w] is set; all float32 in [0,1]."""
-        ...
 
 
 class PortraitSync:
@@ -36,7 +30,7 @@ class PortraitSync:
     Args:
         size: width, height of the rendered picture, px.
         crop: x, y, width, height of that picture inside the source frame; None where they are the same.
-        restorer: fills where the source's chin shows past the rendered one; None leaves the source there.
+        restorer: fills where the rendered jaw does not fit the source's; None leaves the source there.
     """
 
     def __init__(
@@ -86,9 +80,8 @@ class PortraitSync:
         place, source = out[y : y + h, x : x + w], frame[y : y + h, x : x + w]
         self._blend(place, color, cover, region, (x0, y0, x1, y1))
         if self.restorer is not None:
-            chin = self._showing_chin(face[here], cover)
-            if chin.any():
-                hole = widened(chin, self.widen) & region & ~hair[here]
+            hole = seam_hole(face[here], hair[here], region, cover, self.widen, self.slack)
+            if hole is not None:
                 self._restore(place, source, color, cover, hole, (x0, y0))
         return out
 
@@ -114,32 +107,29 @@ class PortraitSync:
     ) -> None:
         """Let the restorer make up the picture where `hole` is set; maps begin at `corner` (x, y)."""
         assert self.restorer is not None
-        found = bounds(hole)
-        if found is None:
+
+        def in_source(box: Box) -> Box:
+            x, y = corner
+            return self._in_source((box[0] + x, box[1] + y, box[2] + x, box[3] + y))
+
+        def behind(box: Box) -> Map:
+            X0, Y0, X1, Y1 = in_source(box)
+            part, fit = source[Y0:Y1, X0:X1], (box[2] - box[0], box[3] - box[1])
+            if fit != (X1 - X0, Y1 - Y0):
+                part = np.asarray(cv2.resize(part, fit, interpolation=cv2.INTER_AREA), np.uint8)
+            return part.astype(np.float32) * np.float32(1 / 255)
+
+        healed = heal(self.restorer, behind, color, cover, hole, self.widen)
+        if healed is None:
             return
-        x0, y0, x1, y1 = grown(found, 2 * self.widen, (hole.shape[1], hole.shape[0]))
-        here = np.s_[y0:y1, x0:x1]
-        X0, Y0, X1, Y1 = self._in_source((x0 + corner[0], y0 + corner[1], x1 + corner[0], y1 + corner[1]))
-        fit = (X1 - X0, Y1 - Y0)
-        background = cv2.resize(source[Y0:Y1, X0:X1], (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA)
-        gap = (hole[here] > 0).astype(np.float32)
-        behind = background.astype(np.float32) / np.float32(255)
-        picture = self.restorer.fill(color[here], cover[here], behind, gap)
-        # The restored part ends softly inside the hole, so that its outline does not show.
-        soft = cv2.blur(gap, (2 * self.slack + 1,) * 2) * gap
-        if fit != (x1 - x0, y1 - y0):
-            picture, soft = resized(picture, fit), resized(soft, fit, exact=True)
+        box, picture, soft = healed
+        X0, Y0, X1, Y1 = in_source(box)
+        if (box[2] - box[0], box[3] - box[1]) != (X1 - X0, Y1 - Y0):
+            picture, soft = (resized(part, (X1 - X0, Y1 - Y0)) for part in (picture, soft))
+            soft *= resized(hole[box[1] : box[3], box[0] : box[2]], (X1 - X0, Y1 - Y0), exact=True) > 0
         part = place[Y0:Y1, X0:X1]
         mixed = picture * (255 * soft)[..., None] + part * (1 - soft)[..., None]
         np.copyto(part, cv2.convertScaleAbs(mixed), where=(soft > 0)[..., None])
-
-    def _showing_chin(self, face: Frame, cover: Map) -> Frame:
-        """Where cheeks and chin of the source lie outside the rendered face; `face` and `cover` [h,w]."""
-        showing = narrowed(face, self.slack) & ~above(cover, 0.5)
-        rows = np.flatnonzero(face.any(1))
-        if len(rows):
-            showing[: (rows[0] + rows[-1]) // 2] = 0
-        return showing
 
     def _in_source(self, box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
         """A box of the picture in pixels of the crop."""
@@ -177,20 +167,6 @@ def lay_over(
 def above(values: NDArray[Any], limit: float) -> Frame:
     """A mask [h,w], 255 where `values` [h,w] exceed `limit` and 0 elsewhere."""
     return (values > limit).view(np.uint8) * np.uint8(255)
-
-
-def widened(mask: Frame, pixels: int) -> Frame:
-    """A mask [h,w] grown by `pixels` along the axes, to an octagon."""
-    square = cv2.dilate(mask, np.ones((2 * (pixels // 2) + 1,) * 2, np.uint8))
-    length = 2 * (pixels - pixels // 2) + 1
-    across = cv2.dilate(square, np.ones((1, length), np.uint8))
-    down = cv2.dilate(square, np.ones((length, 1), np.uint8))
-    return np.asarray(cv2.bitwise_or(across, down), np.uint8)
-
-
-def narrowed(mask: Frame, pixels: int) -> Frame:
-    """A mask [h,w] shrunk by `pixels`."""
-    return np.asarray(cv2.erode(mask, np.ones((2 * pixels + 1,) * 2, np.uint8)), np.uint8)
 
 
 def resized(picture: NDArray[Any], size: tuple[int, int], exact: bool = False) -> NDArray[Any]:

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from synctalk.portrait.canonical import SH_C0, SH_C1
 from synctalk.half_precision import has_bfloat16
+from synctalk.portrait.canonical import SH_C0, SH_C1
 from synctalk.portrait.model import LOG_SCALE_RANGE, PortraitModel
 from synctalk.portrait.splat import SplatRenderer
 
