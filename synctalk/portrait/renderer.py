@@ -5,6 +5,7 @@ part of the first deformation layer. Only Gaussians that conditions of the train
 deformed; by the masks of Eq. 6 each of them listens to lips or to expressions, never to both.
 """
 
+import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -15,13 +16,17 @@ from torch import Tensor, nn
 
 from synctalk.half_precision import has_bfloat16
 from synctalk.portrait.canonical import SH_C0, SH_C1
+from synctalk.portrait.fast_deformation import FastHalf, can_run
 from synctalk.portrait.model import LOG_SCALE_RANGE, PortraitModel
-from synctalk.portrait.splat import SplatRenderer
+from synctalk.portrait.splat import SplatRenderer, native
 
 # The smallest changes worth computing (half a millimetre, a quarter of a scale or of a turn, 8 grey levels):
 # a Gaussian that never leaves such a range rests in its middle. On trained avatars this agrees with the
 # training path to 64 dB and spares a tenth of the work.
 _STILL = {"means": 4.8e-3, "quats": 0.24, "scales": 0.24, "colors": 0.03}
+
+# Light that may be left when a pixel is called finished: at most a third of a grey level.
+_ENOUGH = 1.3e-3
 
 
 @dataclass
@@ -60,7 +65,8 @@ class PortraitRenderer:
         self.model = model.eval()
         self.dtype = dtype or (torch.bfloat16 if has_bfloat16() else torch.float32)
         K = torch.as_tensor(np.asarray(K), dtype=torch.float32)
-        self.splat = SplatRenderer(width, height, K, threads=threads)
+        self.threads = threads or native.default_threads()
+        self.splat = SplatRenderer(width, height, K, threads=self.threads, stop=_ENOUGH)
         self.has_colors = model.settings.deform_colors
         hidden = linears(model.deformation.trunk)
         self.trunk = [(self._cast(layer.weight.T), self._cast(layer.bias)) for layer in hidden]
@@ -104,6 +110,23 @@ class PortraitRenderer:
             self.halves.append(_Half(place, half.columns, *kept))
             begin = place.stop
         self._keep(state[order], at_rest.opacities[order], at_rest.sh[order], at_rest.means[order])
+        self._fast: list[FastHalf] = []
+        if can_run(model.settings.hidden, self.trunk):
+            half_precision = self.dtype == torch.bfloat16
+            self._fast = [
+                FastHalf(
+                    half.constant,
+                    half.attention,
+                    half.weight,
+                    self.trunk,
+                    self.last,
+                    half.rest,
+                    LOG_SCALE_RANGE,
+                    half_precision,
+                )
+                for half in self.halves
+            ]
+            self._share()
 
     def _keep(self, state: Tensor, opacities: Tensor, sh: Tensor, rest_means: Tensor) -> None:
         """Set up the buffers that frames are made in, Gaussians sorted by half."""
@@ -111,11 +134,36 @@ class PortraitRenderer:
         self.scales = state[:, 7:10].clamp(*LOG_SCALE_RANGE).exp()
         self.tints = state[:, 10:13].contiguous()
         self.opacities = opacities.sigmoid().contiguous()
-        self.rest_means = rest_means.T.contiguous()  # [3,N]
+        self.rest_means = rest_means.contiguous()
         self.base_colors = SH_C0 * sh[:, 0] + 0.5
-        self.slopes = [
-            (sign * SH_C1 * sh[:, index]).contiguous() for sign, index in ((-1, 3), (-1, 1), (1, 2))
-        ] if sh.shape[1] == 4 else []  # fmt: skip
+        self.slopes: Tensor | None = None  # [N,3 (x, y, z),3] how a colour changes with the direction
+        if sh.shape[1] == 4:
+            self.slopes = SH_C1 * torch.stack([-sh[:, 3], -sh[:, 1], sh[:, 2]], dim=1)
+        self.colors = self.base_colors.clone()
+
+    def _share(self) -> None:
+        """The buffers as the native kernel sees them."""
+        outputs = [self.means, self.quats, self.scales, *([self.tints] if self.has_colors else [])]
+        arrays = [tensor.numpy() for tensor in outputs]
+        self._outputs = [
+            [*(array[half.rows] for array in arrays), *([] if self.has_colors else [None])]
+            for half in self.halves
+        ]
+        slopes = None if self.slopes is None else self.slopes.numpy()
+        tints = self.tints.numpy() if self.has_colors else None
+        self._shades = self.rest_means.numpy(), self.base_colors.numpy(), slopes, tints
+
+    def twin(self, threads: int | None = None) -> "PortraitRenderer":
+        """Another renderer of the same portrait, for another thread: it shares all that does not change."""
+        other = copy.copy(self)
+        other.threads = threads or self.threads
+        old = self.splat
+        other.splat = SplatRenderer(old.width, old.height, old.K, threads=other.threads, stop=_ENOUGH)
+        for name in ("means", "quats", "scales", "tints", "colors"):
+            setattr(other, name, getattr(self, name).clone())
+        if other._fast:
+            other._share()
+        return other
 
     @property
     def moving(self) -> int:
@@ -146,6 +194,18 @@ class PortraitRenderer:
     @torch.inference_mode()
     def deform(self, condition: Tensor, view: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Means, quaternions, scales, opacities, colours under `condition` [C], seen from `view` [4,4]."""
+        camera = -view[:3, :3].T @ view[:3, 3]
+        if self._fast:
+            asked = condition.numpy()
+            for half, fast, outputs in zip(self.halves, self._fast, self._outputs, strict=True):
+                fast.run(asked[half.columns], outputs, self.threads)
+            native.module().seen_colors(*self._shades, camera.numpy(), self.colors.numpy(), self.threads)
+        else:
+            self._deform_plainly(condition, camera)
+        return self.means, self.quats, self.scales, self.opacities, self.colors
+
+    def _deform_plainly(self, condition: Tensor, camera: Tensor) -> None:
+        """What the native kernel does, in torch."""
         for half in self.halves:
             made = self._deformed(half, condition[half.columns])
             self.means[half.rows] = made[:, :3]
@@ -153,17 +213,13 @@ class PortraitRenderer:
             torch.exp(made[:, 7:10].clamp_(*LOG_SCALE_RANGE), out=self.scales[half.rows])
             if self.has_colors:
                 self.tints[half.rows] = made[:, 10:13]
-        return self.means, self.quats, self.scales, self.opacities, self._colors(view)
-
-    def _colors(self, view: Tensor) -> Tensor:
-        colors = self.base_colors.clone()
-        if self.slopes:
-            camera = -view[:3, :3].T @ view[:3, 3]
-            towards = self.rest_means - camera[:, None]
-            towards *= (towards * towards).sum(0).rsqrt_()
-            for axis, slope in zip(towards, self.slopes, strict=True):
-                colors.addcmul_(axis[:, None], slope)
-        return colors.add_(self.tints) if self.has_colors else colors
+        self.colors.copy_(self.base_colors)
+        if self.slopes is not None:
+            towards = self.rest_means - camera
+            towards *= (towards * towards).sum(1, keepdim=True).rsqrt_()
+            self.colors += (towards[..., None] * self.slopes).sum(1)
+        if self.has_colors:
+            self.colors += self.tints
 
     def _deformed(self, half: _Half, condition: Tensor) -> Tensor:
         """Attributes [M,10 or 13] of a half under its `condition` [C]."""

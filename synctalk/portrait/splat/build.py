@@ -106,7 +106,7 @@ def _build(target: Path, extra_flags: Sequence[str]) -> None:
     plain = [*COMMON_FLAGS, "-O2", *includes, *extra_flags]
     jobs = [
         (root / "src" / "nb_combined.cpp", [*plain, "-Os", "-fno-strict-aliasing"]),
-        *((SOURCES / name, plain) for name in ("module.cpp", "scene.cpp", "pool.cpp")),
+        *((SOURCES / name, plain) for name in ("module.cpp", "scene.cpp", "deformer.cpp", "pool.cpp")),
     ]
     for isa in instruction_sets():
         march = [] if isa == "generic" else [f"-march=x86-64-{isa}"]

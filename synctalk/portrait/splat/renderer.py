@@ -21,7 +21,9 @@ class SplatRenderer:
         K: Tensor,  # [3, 3] px
         background: Tensor | None = None,  # [D]
         threads: int | None = None,
+        stop: float = 1e-4,
     ):
+        """`stop`: a pixel is finished once this little light is left; 1e-4 draws as training does."""
         self.width, self.height = width, height
         self.K, self.background = K, background
         self.tiles_drawn = 0  # by the last call, of ceil(width / 32) * ceil(height / 32)
@@ -29,7 +31,7 @@ class SplatRenderer:
         self._image = torch.empty(0)
         self._alpha = torch.empty(0)
         if self._native:
-            self._scene = native.module().Scene(threads or native.default_threads())
+            self._scene = native.module().Scene(threads or native.default_threads(), stop=stop)
             self._K, self._background = native.array(K), native.array(background)
 
     def render(

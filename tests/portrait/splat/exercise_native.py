@@ -30,7 +30,33 @@ def main(path: str) -> None:
         planes = [np.empty(shape, np.uint8) for shape in ((36, 54), (18, 27), (18, 27))]
         rgb = random.random((36, 54, 3), dtype=np.float32)
         native.rgb_to_yuv420(rgb, np.ones((3, 4), np.float32), *planes, 2, isa)
+        for rows in (0, 1, 13):
+            deform(native, random, rows, isa)
+        for height, width, widen, blur in [(1, 1, 0, 0), (2, 6, 3, 2), (50, 70, 15, 5), (40, 36, 9, 30)]:
+            blend_face(native, random, height, width, widen, blur, isa)
     print("clean")
+
+
+def deform(native, random, rows: int, isa: str) -> None:
+    """The deformation of `rows` Gaussians, in both precisions, and their colours."""
+    normal = lambda *shape: random.standard_normal(shape, dtype=np.float32)  # noqa: E731
+    for half in (False, True):
+        shapes = (rows, 64), (rows, 7), (7, 64), (2, 64, 64), (2, 64), (64, 13), (rows, 13)
+        network = native.Deformer(*(normal(*shape) for shape in shapes), -7.0, -1.2, half, isa)
+        network.run(normal(7), *(np.empty((rows, k), np.float32) for k in (3, 4, 3, 3)), 2)
+    shades = normal(rows, 3), normal(rows, 3), normal(rows, 3, 3), normal(rows, 3)
+    native.seen_colors(*shades, normal(3), np.empty((rows, 3), np.float32), 2, isa)
+
+
+def blend_face(native, random, height: int, width: int, widen: int, blur: int, isa: str) -> None:
+    """Masks of random mattes, and the render they let through mixed over planes at an odd place."""
+    alpha, image = random.random((height, width), np.float32), random.random((height, width, 3), np.float32)
+    face, head = random.integers(0, 256, (2, height, width), np.uint8)
+    keep, region, face_mask, hair_mask = np.zeros((4, height, width), np.uint8)
+    native.face_maps(alpha, face, head, widen, blur, keep, region, face_mask, hair_mask, isa)
+    side = 2 * (max(height, width) // 2 + 2)
+    planes = [np.zeros((size, size), np.uint8) for size in (side, side // 2, side // 2)]
+    native.mix_planes(*planes, 1, 1, image, alpha, keep, np.ones((3, 4), np.float32), isa)
 
 
 def exercise(scene, random, count: int, width: int, height: int, channels: int) -> None:

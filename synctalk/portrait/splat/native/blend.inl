@@ -82,9 +82,10 @@ inline uint64_t finished_blocks(uint64_t todo, const float* scratch, int stride)
 
 // Adds one Gaussian to the blocks in `todo`. D = 0: as many channels as given.
 template <int D>
-inline void add(const Record& r, const View& v, const float* color, int channels, uint64_t todo, float* scratch) {
+inline void add(const Record& r, const View& v, const float* color, int channels, uint64_t todo, float enough,
+                float* scratch) {
     const int stride = (1 + channels) * kBlock;
-    const F cut = set1(kLog2AlphaMin), alpha_max = set1(kAlphaMax), stop = set1(kStop);
+    const F cut = set1(kLog2AlphaMin), alpha_max = set1(kAlphaMax), stop = set1(kStop), last = set1(enough);
     const F log2_opacity = set1(r.log2_opacity);
     F c[D ? D : 1];
     for (int k = 0; k < D; ++k) c[k] = set1(color[k]);
@@ -98,9 +99,10 @@ inline void add(const Record& r, const View& v, const float* color, int channels
             const M seen = q >= cut;
             const F T = load(block);
             F weight = min(exp2(q), alpha_max) * T;
-            const M taken = seen & (T - weight > stop);
+            const F left = T - weight;
+            const M taken = seen & (left > stop);
             weight = keep(taken, weight);
-            store(block, make_negative(andnot(taken, seen), T - weight));
+            store(block, make_negative(andnot(left > last, seen), T - weight));
             for (int k = 0; k < channels; ++k) {
                 float* total = block + (1 + k) * kBlock;
                 store(total, fma(weight, D ? c[D ? k : 0] : set1(color[k]), load(total)));
@@ -147,7 +149,7 @@ void blend_tile(const TileForward& t) {
         for (int i = 0; i < batch; ++i) {
             const uint32_t id = t.entries[first + i];
             const uint64_t todo = views[i].reach & live;
-            add<D>(t.records[id], views[i], color_of(t, id, D != 0), channels, todo, t.scratch);
+            add<D>(t.records[id], views[i], color_of(t, id, D != 0), channels, todo, t.stop, t.scratch);
             touched |= todo;
         }
         live &= ~finished_blocks(touched, t.scratch, stride);

@@ -7,6 +7,8 @@ namespace splat {
 #include "blend.inl"
 #include "dssim.inl"
 #include "yuv.inl"
+#include "face.inl"
+#include "deform.inl"
 
 #define SPLAT_JOIN(a, b) a##b
 #define SPLAT_NAME(isa) SPLAT_JOIN(kernels_, isa)
@@ -14,7 +16,9 @@ namespace splat {
 #define SPLAT_TEXT(isa) SPLAT_TEXT_OF(isa)
 
 extern const Kernels SPLAT_NAME(SPLAT_ISA) = {
-    SPLAT_TEXT(SPLAT_ISA), project, blend, blend_backward, project_backward, ssim_maps, ssim_gradient, yuv_rows,
+    SPLAT_TEXT(SPLAT_ISA), project,       blend,    blend_backward, project_backward, ssim_maps,
+    ssim_gradient,         yuv_rows,      face_maps, mix_planes,     has_bfloat16,     deform,
+    colors,
 };
 
 }  // namespace splat

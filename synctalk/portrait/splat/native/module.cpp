@@ -5,12 +5,15 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "deformer.hpp"
 #include "kernels.hpp"
 #include "pool.hpp"
 #include "scene.hpp"
@@ -84,7 +87,10 @@ const float* background_of(const std::optional<In<-1>>& background, int channels
 
 class PyScene {
   public:
-    PyScene(int threads, const std::string& isa) : scene_(kernels_named(isa), checked_threads(threads)) {}
+    PyScene(int threads, const std::string& isa, float stop)
+        : scene_(kernels_named(isa), checked_threads(threads), stop) {
+        require(stop >= 1e-4f && stop < 1, "stop must be from 1e-4 to 1");
+    }
 
     int64_t render(In<-1, 3> means, In<-1, 4> quats, In<-1, 3> scales, In<-1> opacities, In<-1, -1> colors,
                    In<4, 4> view, In<3, 3> K, std::optional<In<-1>> background, Out<-1, -1, -1> image,
@@ -196,6 +202,128 @@ void rgb_to_yuv420(In<-1, -1, 3> rgb, In<3, 4> matrix, Array<uint8_t, nb::shape<
     });
 }
 
+template <class T, int... N>
+using Rows = nb::ndarray<T, nb::shape<N...>, nb::device::cpu>;  // of any stride between rows
+
+template <class A>
+int64_t row_stride(const A& array) {
+    int64_t inner = 1;
+    for (size_t k = array.ndim() - 1; k > 0; --k) {
+        require(array.stride(k) == inner, "rows must be contiguous");
+        inner *= int64_t(array.shape(k));
+    }
+    return array.stride(0);
+}
+
+std::vector<int> face_maps(In<-1, -1> alpha, Rows<const uint8_t, -1, -1> face, Rows<const uint8_t, -1, -1> head, int widen,
+                           int blur, Array<uint8_t, nb::shape<-1, -1>> keep, Array<uint8_t, nb::shape<-1, -1>> region,
+                           Array<uint8_t, nb::shape<-1, -1>> face_mask, Array<uint8_t, nb::shape<-1, -1>> hair_mask,
+                           const std::string& isa) {
+    const splat::Kernels& kernels = kernels_named(isa);
+    const size_t height = alpha.shape(0), width = alpha.shape(1);
+    const auto fits = [&](const auto& map) { return map.shape(0) == height && map.shape(1) == width; };
+    require(width >= 1 && width <= 16384 && height >= 1 && height <= 16384, "the image must have 1 to 16384 px a side");
+    require(fits(face) && fits(head) && fits(keep) && fits(region) && fits(face_mask) && fits(hair_mask),
+            "maps must be as large as alpha");
+    require(widen >= 0 && widen <= 1024 && blur >= 0 && blur <= 120, "widen must be 0 to 1024, blur 0 to 120");
+    static thread_local splat::Buffer<uint8_t> scratch;
+    splat::FaceMaps maps{};
+    maps.alpha = alpha.data(), maps.face = face.data(), maps.head = head.data();
+    maps.face_stride = row_stride(face), maps.head_stride = row_stride(head);
+    maps.width = int(width), maps.height = int(height);
+    maps.widen = widen, maps.blur = blur;
+    maps.keep = keep.data(), maps.region = region.data();
+    maps.face_mask = face_mask.data(), maps.hair_mask = hair_mask.data();
+    {
+        nb::gil_scoped_release release;
+        const size_t bytes = size_t(splat::face_scratch_bytes(maps.width, maps.height, widen, blur));
+        if (scratch.size() < bytes) scratch.resize(bytes);
+        maps.scratch = scratch.data();
+        kernels.face_maps(maps);
+    }
+    return {maps.box, maps.box + 4};
+}
+
+void mix_planes(Rows<uint8_t, -1, -1> y, Rows<uint8_t, -1, -1> u, Rows<uint8_t, -1, -1> v, int x0, int y0,
+                Rows<const float, -1, -1, 3> image, Rows<const float, -1, -1> alpha, Rows<const uint8_t, -1, -1> keep,
+                In<3, 4> matrix, const std::string& isa) {
+    const splat::Kernels& kernels = kernels_named(isa);
+    const size_t height = alpha.shape(0), width = alpha.shape(1);
+    require(image.shape(0) == height && image.shape(1) == width && keep.shape(0) == height && keep.shape(1) == width,
+            "image, alpha and keep must be of one size");
+    require(x0 >= 0 && y0 >= 0 && x0 + width <= y.shape(1) && y0 + height <= y.shape(0), "the maps must lie inside y");
+    require(y.shape(0) % 2 == 0 && y.shape(1) % 2 == 0, "y must have an even height and width");
+    for (const auto* half : {&u, &v})
+        require(2 * half->shape(0) == y.shape(0) && 2 * half->shape(1) == y.shape(1), "u and v must be half as large as y");
+    const int64_t stride = row_stride(alpha);
+    require(row_stride(image) == 3 * stride && row_stride(keep) == stride, "image, alpha and keep must have one stride");
+    const splat::PlaneMix mix{y.data(),      u.data(),     v.data(),    row_stride(y), row_stride(u),
+                              row_stride(v), x0,           y0,          int(width),    int(height),
+                              image.data(),  alpha.data(), keep.data(), stride,        matrix.data()};
+    nb::gil_scoped_release release;
+    kernels.mix_planes(mix);
+}
+
+class PyDeformer {
+  public:
+    PyDeformer(In<-1, 64> constant, In<-1, -1> attention, In<-1, 64> first, In<-1, 64, 64> trunk, In<-1, 64> biases,
+               In<64, -1> last, In<-1, -1> rest, float low, float high, bool half, const std::string& isa)
+        : rows_(checked_rows(constant, attention, first, trunk, biases, last, rest)),
+          inputs_(int(first.shape(0))),
+          outputs_(int(rest.shape(1))),
+          deformer_(kernels_named(isa),
+                    {constant.data(), attention.data(), first.data(), trunk.data(), biases.data(), last.data(), rest.data(),
+                     rows_, inputs_, int(trunk.shape(0)), outputs_, low, high},
+                    half) {}
+
+    void run(In<-1> condition, Out<-1, 3> means, Out<-1, 4> quats, Out<-1, 3> scales, std::optional<Out<-1, 3>> tints,
+             int threads) {
+        require(int(condition.shape(0)) == inputs_, "condition must have as many entries as first has rows");
+        checked_threads(threads);
+        const auto fits = [&](const auto& out) { return int64_t(out.shape(0)) == rows_; };
+        require(fits(means) && fits(quats) && fits(scales) && (!tints || fits(*tints)), "outputs must have as many rows as rest");
+        require(bool(tints) == (outputs_ == 13), "tints go with 13 outputs");
+        nb::gil_scoped_release release;
+        deformer_.run(condition.data(), means.data(), quats.data(), scales.data(), tints ? tints->data() : nullptr, threads);
+    }
+
+  private:
+    static int64_t checked_rows(const In<-1, 64>& constant, const In<-1, -1>& attention, const In<-1, 64>& first,
+                                const In<-1, 64, 64>& trunk, const In<-1, 64>& biases, const In<64, -1>& last,
+                                const In<-1, -1>& rest) {
+        const size_t rows = rest.shape(0), outputs = rest.shape(1);
+        require(constant.shape(0) == rows && attention.shape(0) == rows, "every input must have as many rows as rest");
+        require(attention.shape(1) == first.shape(0), "attention must have as many columns as first has rows");
+        require(trunk.shape(0) == biases.shape(0), "biases must fit trunk");
+        require((outputs == 10 || outputs == 13) && last.shape(1) == outputs, "last must have 10 or 13 columns, like rest");
+        return int64_t(rows);
+    }
+
+    int64_t rows_;
+    int inputs_, outputs_;
+    splat::Deformer deformer_;
+};
+
+void seen_colors(In<-1, 3> means, In<-1, 3> base, std::optional<In<-1, 3, 3>> slopes, std::optional<In<-1, 3>> tints,
+                 In<3> camera, Out<-1, 3> colors, int threads, const std::string& isa) {
+    const splat::Kernels& kernels = kernels_named(isa);
+    checked_threads(threads);
+    const size_t n = means.shape(0);
+    require(base.shape(0) == n && colors.shape(0) == n && (!slopes || slopes->shape(0) == n) && (!tints || tints->shape(0) == n),
+            "every input must have as many rows as means");
+    const splat::ColorTask task{means.data(),
+                                base.data(),
+                                slopes ? slopes->data() : nullptr,
+                                tints ? tints->data() : nullptr,
+                                {camera(0), camera(1), camera(2)},
+                                colors.data()};
+    nb::gil_scoped_release release;
+    constexpr int64_t kRows = 4096;
+    splat::Pool::shared().run((int64_t(n) + kRows - 1) / kRows, threads, [&](int64_t chunk, int) {
+        kernels.colors(task, chunk * kRows, std::min(int64_t(n), (chunk + 1) * kRows));
+    });
+}
+
 }  // namespace
 
 NB_MODULE(_native, m) {
@@ -207,7 +335,7 @@ NB_MODULE(_native, m) {
         return names;
     });
     nb::class_<PyScene>(m, "Scene")
-        .def(nb::init<int, const std::string&>(), "threads"_a, "isa"_a = "")
+        .def(nb::init<int, const std::string&, float>(), "threads"_a, "isa"_a = "", "stop"_a = 1e-4f)
         .def("render", &PyScene::render, "means"_a, "quats"_a, "scales"_a, "opacities"_a, "colors"_a, "viewmat"_a,
              "K"_a, "background"_a.none(), "image"_a, "alpha"_a, "changed_only"_a)
         .def("backward", &PyScene::backward, "means"_a, "quats"_a, "scales"_a, "opacities"_a, "colors"_a,
@@ -218,5 +346,18 @@ NB_MODULE(_native, m) {
         .def_prop_ro("drawn", &PyScene::drawn)
         .def_prop_ro("times_ms", &PyScene::times_ms);
     m.def("dssim", &dssim, "image"_a, "target"_a, "gradient"_a.none(), "threads"_a, "isa"_a = "");
+    m.def("has_bfloat16", [] { return kernels_named("").has_bfloat16(); });
+    nb::class_<PyDeformer>(m, "Deformer")
+        .def(nb::init<In<-1, 64>, In<-1, -1>, In<-1, 64>, In<-1, 64, 64>, In<-1, 64>, In<64, -1>, In<-1, -1>, float, float,
+                      bool, const std::string&>(),
+             "constant"_a, "attention"_a, "first"_a, "trunk"_a, "biases"_a, "last"_a, "rest"_a, "low"_a, "high"_a, "half"_a,
+             "isa"_a = "")
+        .def("run", &PyDeformer::run, "condition"_a, "means"_a, "quats"_a, "scales"_a, "tints"_a.none(), "threads"_a);
+    m.def("seen_colors", &seen_colors, "means"_a, "base"_a, "slopes"_a.none(), "tints"_a.none(), "camera"_a, "colors"_a,
+          "threads"_a, "isa"_a = "");
+    m.def("face_maps", &face_maps, "alpha"_a, "face"_a, "head"_a, "widen"_a, "blur"_a, "keep"_a, "region"_a,
+          "face_mask"_a, "hair_mask"_a, "isa"_a = "");
+    m.def("mix_planes", &mix_planes, "y"_a, "u"_a, "v"_a, "x0"_a, "y0"_a, "image"_a, "alpha"_a, "keep"_a, "matrix"_a,
+          "isa"_a = "");
     m.def("rgb_to_yuv420", &rgb_to_yuv420, "rgb"_a, "matrix"_a, "y"_a, "u"_a, "v"_a, "threads"_a, "isa"_a = "");
 }

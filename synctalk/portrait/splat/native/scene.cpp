@@ -173,6 +173,7 @@ TileForward Scene::tile(const Gaussians& g, const Camera& camera, const float* b
     t.left = static_cast<int>(index % tile_cols_) * kTile;
     t.top = static_cast<int>(index / tile_cols_) * kTile;
     t.width = camera.width, t.height = camera.height;
+    t.stop = stop_;
     t.background = background;
     t.image = image, t.alpha = alpha;
     t.scratch = scratch(g.channels, thread);

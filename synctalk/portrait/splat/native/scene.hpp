@@ -38,7 +38,8 @@ struct TileBox {  // first and last tile across and down
 
 class Scene {
   public:
-    Scene(const Kernels& kernels, int threads) : kernels_(kernels), threads_(threads) {}
+    // A pixel is finished once `stop` of the light is left (1e-4, as the way back expects, or more).
+    Scene(const Kernels& kernels, int threads, float stop = 1e-4f) : kernels_(kernels), threads_(threads), stop_(stop) {}
 
     // Draws all tiles, or with `changed_only` those whose Gaussians differ from the last call's (same size,
     // number of Gaussians and background, and the same `image` and `alpha` memory: the caller's duty).
@@ -67,6 +68,7 @@ class Scene {
 
     const Kernels& kernels_;
     int threads_;
+    float stop_;
     int tile_cols_ = 0, tile_rows_ = 0;
     Buffer<Record> records_, previous_;
     Buffer<float> colors_;  // of the last render, where records do not hold them all
