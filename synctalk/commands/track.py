@@ -34,6 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ablation", action="store_true", help="with --evaluate: also with each step left out, as a table"
     )
+    parser.add_argument(
+        "--damage",
+        action="store_true",
+        help="with --evaluate: also spoil the footage (noise, compression, a hand, gaps, a cut) and compare",
+    )
     parser.add_argument("--landmarks", type=Path, help="NPZ with landmarks478 [T,478,3] of the whole video")
     parser.add_argument("--plot", type=Path, help="with --evaluate: errors over time (PNG)")
     parser.add_argument("--json", type=Path, help="with --evaluate: the figures as JSON")
@@ -44,8 +49,9 @@ def run(args: argparse.Namespace) -> int:
     from synctalk.training import track_report, tracking
 
     start, stop = _range(args.frames)
-    if args.ablation and args.evaluate is None:
-        raise TrainingError("--ablation compares with the truth: give it with --evaluate TRUTH.npz.")
+    for option in ("ablation", "damage"):
+        if getattr(args, option) and args.evaluate is None:
+            raise TrainingError(f"--{option} compares with the truth: give it with --evaluate TRUTH.npz.")
     bar = _Bar()
     landmarks = None
     if args.landmarks is not None:
@@ -75,10 +81,27 @@ def run(args: argparse.Namespace) -> int:
         print(track_report.table(errors))
         if args.plot is not None:
             track_report.error_plot(args.plot, errors)
+        figures: dict[str, Any] = {name: error.summary() for name, error in errors.items()}
+        figures["focal length (px)"] = float(track.K[0, 0])
+        figures["focal search (px, RMS px)"] = track.focal_curve.tolist()
+        if args.damage:
+            figures["damage"] = _damage(args.video, track, truth, start, stop, bar)
         if args.json is not None:
-            figures = {name: error.summary() for name, error in errors.items()}
             args.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     return 0
+
+
+def _damage(video: str, track: Any, truth: Any, start: int, stop: int | None, bar: "_Bar") -> dict[str, Any]:
+    """Spoil the footage in every way, print the table, give the figures."""
+    from synctalk.training import track_damage
+    from synctalk.video import read_frames
+
+    outcomes = track_damage.run_all(
+        lambda first: read_frames(video, start=start + first, stop=stop), track, truth, report=bar
+    )
+    bar.close()
+    print(track_damage.damage_table(outcomes))
+    return track_damage.figures(outcomes)
 
 
 def _range(text: str) -> tuple[int, int | None]:

@@ -129,6 +129,18 @@ def head_box(mesh_px: Array, size: tuple[int, int], margin: float = 0.12) -> tup
     return int(x0), int(y0), int(max(x1, x0 + 16)), int(max(y1, y0 + 16))
 
 
+def vertex_trust(model: FaceModel, semantic_weighting: bool = True) -> Array:
+    """Semantic Weighting [N] of each vertex, 0 where no point may lie; 1 and 0 without the weighting."""
+    trust = np.array([SEMANTIC_WEIGHTS[name] for name in REGIONS])[model.region]
+    if not semantic_weighting:
+        trust = np.ones(len(trust))
+        trust[np.isin(model.region, [REGIONS.index(name) for name in ("eyeballs", "mouth", "neck")])] = 0.0
+    # Below the ears the scalp's back shows as the sides of the neck, which hardly follow the head.
+    lowest_ear = model.mean[model.region == REGIONS.index("ears"), 1].min()
+    nape = (model.region == REGIONS.index("scalp")) & (model.mean[:, 1] < lowest_ear)
+    return np.where(nape, 0.0, trust)
+
+
 def pick_points(
     picture: Grey,  # [H, W] the whole keyframe
     bend: NDArray[np.float32],  # [H, W] mean |L(F)| of Eq. 10, px
@@ -137,8 +149,8 @@ def pick_points(
     K: Array,
     count: int,
     settings: PointSettings,
-) -> tuple[Array, Array, NDArray[np.int64]]:
-    """Points of one keyframe: pixels [n, 2], camera-space anchors [n, 3], regions [n].
+) -> tuple[Array, Array, Array]:
+    """Points of one keyframe: pixels [n, 2], camera-space anchors [n, 3], Semantic Weights [n].
 
     One point per grid cell of the part of the head that faces the camera, so that they spread over it. The
     threshold of Eq. 10 adapts: each cell gives its best point, however smooth the skin.
@@ -148,10 +160,8 @@ def pick_points(
     normals = vertex_normals(mesh_camera, model.triangles)
     corners = model.triangles[np.maximum(index, 0)]
     facing = -np.einsum("hwk,hwk->hw", weights, normals[corners][..., 2])
-    region = model.region[corners[..., 0]]
-    allowed = np.array([SEMANTIC_WEIGHTS[name] > 0 or not settings.semantic_weighting for name in REGIONS])
-    allowed[[REGIONS.index("eyeballs"), REGIONS.index("mouth"), REGIONS.index("neck")]] = False
-    mask = (index >= 0) & (np.abs(facing) > 0.35) & allowed[region]
+    trust = vertex_trust(model, settings.semantic_weighting)[corners[..., 0]]
+    mask = (index >= 0) & (np.abs(facing) > 0.35) & (trust > 0)
     # The outline of the head is no place on the head: stay away from it.
     silhouette = cv2.erode((index >= 0).astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
     mask &= silhouette
@@ -160,9 +170,7 @@ def pick_points(
     calm = bend / (np.median(bend[mask]) + 1e-9) if mask.any() else bend
     score = np.sqrt(texture / reference)
     score = score / (0.3 + calm) if settings.selection == "least" else score * calm
-    if settings.semantic_weighting:
-        score = score * np.array([SEMANTIC_WEIGHTS[name] for name in REGIONS])[region]
-    score = np.where(mask, score, -1.0)
+    score = np.where(mask, score * trust, -1.0)
     cell = max(4, int(np.sqrt(mask.sum() / max(count, 1))))
     found = []
     for y in range(0, height, cell):
@@ -174,7 +182,7 @@ def pick_points(
     picked = np.array(found, np.int64).reshape(-1, 2)
     row, column = picked[:, 1], picked[:, 0]
     anchors = np.einsum("nk,nkc->nc", weights[row, column], mesh_camera[corners[row, column]])
-    return picked.astype(np.float64) + 0.5, anchors, region[row, column]
+    return picked.astype(np.float64) + 0.5, anchors, trust[row, column]
 
 
 def prepare_keyframes(
@@ -204,9 +212,9 @@ def prepare_keyframes(
             x0, y0, x1, y1 = box
             bend[y0:y1, x0:x1] += flow_change(flow(grey[y0:y1, x0:x1], warped)) / len(partners[k])
         count = settings.points // len(indices)
-        pixels, anchors_camera, region = pick_points(grey, bend, camera, model, motion.K, count, settings)
+        pixels, anchors_camera, trust = pick_points(grey, bend, camera, model, motion.K, count, settings)
         head = (anchors_camera - motion.translations[k]) @ motion.rotations[k]
-        chosen.append((pixels, head, region))
+        chosen.append((pixels, head, trust))
     width = max(x1 - x0 for x0, _, x1, _ in boxes)
     height = max(y1 - y0 for _, y0, _, y1 in boxes)
     pictures, corners, surfaces = [], [], []
@@ -215,8 +223,6 @@ def prepare_keyframes(
         pictures.append(to_grey(frames[k])[y0 : y0 + height, x0 : x0 + width])
         corners.append((x0, y0))
         surfaces.append(_surface_grid(motion, k, model, (x0, y0, x0 + width, y0 + height)))
-    region = np.concatenate([r for _, _, r in chosen])
-    weights = np.array([SEMANTIC_WEIGHTS[name] for name in REGIONS])[region]
     return Keyframes(
         index=np.array(indices),
         pictures=np.stack(pictures),
@@ -224,7 +230,7 @@ def prepare_keyframes(
         group=np.repeat(np.arange(len(indices)), [len(p) for p, _, _ in chosen]),
         pixels=np.concatenate([p for p, _, _ in chosen]),
         anchors=np.concatenate([h for _, h, _ in chosen]),
-        weights=weights if settings.semantic_weighting else np.ones(len(weights)),
+        weights=np.concatenate([w for _, _, w in chosen]),
         rotations=motion.rotations[indices],
         translations=motion.translations[indices],
         surface=np.stack(surfaces),

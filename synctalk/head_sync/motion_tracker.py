@@ -42,8 +42,9 @@ class MotionSettings:
     camera_distance_m: tuple[float, float] = (1.2, 0.35)
     """How far cameras usually stand from people who talk into them: middle and spread (natural log). The
     landmarks hardly tell the focal length of a head that hardly turns; this decides where fits are equal."""
-    search_evidence: float = 60.0
-    """How many independent landmarks the error curve is worth against that expectation."""
+    search_evidence: float = 20.0
+    """How many independent landmarks the error curve is worth against that expectation: neighbours err alike,
+    and in every frame in the same way."""
     search_frames: int = 120
     """At most so many of every tenth frame take part in the search."""
     iterations: int = 6

@@ -48,15 +48,15 @@ class Truth:
                 f"{path} holds no true poses ({error}). Give an NPZ with K, head_pose and neutral68_head."
             ) from error
 
-    def error_of(self, track: Track) -> PoseError:
-        """Errors of a track of the same frames.
+    def error_of(self, track: Track, use: NDArray[np.bool_] | None = None) -> PoseError:
+        """Errors of a track of the same frames, or of those frames in `use` [T].
 
         Raises:
             TrainingError: the numbers of frames differ.
         """
         if len(track) != len(self.viewmats):
             raise TrainingError(f"The track has {len(track)} frames, the truth {len(self.viewmats)}.")
-        return pose_error(track.viewmats, track.K, self.viewmats, self.K, self.nose_bridge)
+        return pose_error(track.viewmats, track.K, self.viewmats, self.K, self.nose_bridge, use)
 
 
 def ablation(
