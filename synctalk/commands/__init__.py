@@ -13,6 +13,7 @@ COMMANDS = {
     "train-encoder": "make the speech corpus and train the audio-visual encoder",
     "express": "make the expression curves of a voice",
     "train-expression": "train the shared expression generator and codebook",
+    "judge-expression": "measure expression generator, codebook and blinks against true curves",
     "sync": "judge how well lips and sound of a video agree",
     "track": "head poses of a video, one steady pose per frame",
     "check": "look at a video before training: will it make a good avatar?",

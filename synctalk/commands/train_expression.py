@@ -30,30 +30,25 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     import numpy as np
 
-    from synctalk.errors import TrainingError
     from synctalk.evaluation.expression import compare, judge_codebook
-    from synctalk.expression.generator import STYLES
     from synctalk.expression.voice import RunningVoice, voice_features
     from synctalk.logs import progress
     from synctalk.speech.audio import load_audio
     from synctalk.training.codebook import CodebookTraining, train_codebook
     from synctalk.training.corpus.recipe import UNSEEN_VOICES
     from synctalk.training.corpus.shards import read_corpus
-    from synctalk.training.expression import Filmed, GeneratorTraining, filmed, train_generator
+    from synctalk.training.expression import (
+        Filmed,
+        GeneratorTraining,
+        filmed,
+        read_curves,
+        train_generator,
+    )
 
     clips, faces = [], []
     for video, file in args.clip:
-        try:
-            with np.load(file, allow_pickle=False) as data:
-                curves = np.asarray(data["weights"] if "weights" in data else data["bs52"], np.float32)
-                names = [str(n) for n in data["style_names"]] if "style_names" in data else ["neutral"]
-                given = np.asarray(data["style"]) if "style" in data else np.zeros(len(curves), np.int64)
-        except (OSError, KeyError, ValueError) as error:
-            raise TrainingError(
-                f"{file} holds no coefficients ('weights' or 'bs52' [T,52]): {error}."
-            ) from error
-        known = np.array([STYLES.index(name) if name in STYLES else 0 for name in names])
-        clips.append(filmed(load_audio(video), curves, known[given]))
+        curves, styles = read_curves(Path(file))
+        clips.append(filmed(load_audio(video), curves, styles))
         faces.append(curves)
     cuts = [round((1 - args.held_out) * len(clip.features)) for clip in clips]
     shown = [
@@ -64,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     for utterance in read_corpus(args.corpus, "train") if args.corpus else ():
         if utterance.main_voice in UNSEEN_VOICES:
             continue
-        joined.append(np.concatenate([utterance.samples / np.float32(32768), np.zeros(6400, np.float32)]))
+        joined.append(np.concatenate([utterance.samples / np.float32(32768), np.zeros(12800, np.float32)]))
         seconds += utterance.seconds
         if len(joined) == 4:
             voices.append(RunningVoice().normalise(voice_features(np.concatenate(joined))))
@@ -97,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
             settings=CodebookTraining(minutes=min(1.0, args.codebook_minutes)),
         )
         figures[Path(video).stem] = {
-            **compare(generator, clip, cut),
+            **compare(generator, clip, clip.curves[:cut], cut),
             "codebook": judge_codebook(own, face[cut:]),
         }
     (args.out / "figures.json").write_text(json.dumps(figures, indent=2))

@@ -3,6 +3,7 @@
 A small relative of EmoTalk: a content branch hears what is said, an emotion branch hears how, training
 exchanges the two between clips (cross-reconstruction) so that they stay apart, and a Transformer decoder
 turns them into the 52 coefficients. It never looks ahead (the mel features reach 100 ms), so it streams.
+What it hears is mel and prosody only, so it does not depend on the lip encoder.
 """
 
 from dataclasses import asdict, dataclass
@@ -15,10 +16,11 @@ from torch import Tensor, nn
 
 from synctalk.assets import model_path
 from synctalk.errors import SpeechError
-from synctalk.expression.voice import FEATURES
+from synctalk.expression.prosody import PROSODY, SPAN, prosody
+from synctalk.expression.voice import BANDS, FEATURES
 from synctalk.tensor_file import load_module, read_tensors, write_tensors
 
-STYLES = ("neutral", "happy", "serious", "surprised")
+STYLES = ("neutral", "happy", "serious", "surprised", "question")
 COEFFICIENTS = 52
 
 
@@ -26,26 +28,43 @@ COEFFICIENTS = 52
 class GeneratorSettings:
     """Sizes of the network."""
 
-    width: int = 128  # of content and decoder
-    code: int = 32  # of the emotion
+    width: int = 96  # of content and decoder
+    mel: int = 24  # what is left of the mel bands: accents are few, words many
+    code: int = 24  # of the emotion
     layers: int = 2  # of the decoder
     heads: int = 4
     memory: int = 75  # frames a decoder layer looks back (3 s)
+    mood: int = 125  # frames over which the emotion is heard (5 s)
+    dropout: float = 0.2  # in training
+
+
+class _Ear(nn.Module):
+    """Mel through a narrow gate, prosody beside it: normalised voice features [B,T,163] -> [B,T,width]."""
+
+    def __init__(self, settings: GeneratorSettings) -> None:
+        super().__init__()
+        self.gate = nn.Sequential(nn.Linear(2 * BANDS, settings.mel), nn.GELU(), nn.Dropout(settings.dropout))
+        self.join = nn.Linear(settings.mel + FEATURES - 2 * BANDS + PROSODY, settings.width)
+
+    def forward(self, features: Tensor) -> Tensor:
+        narrow = self.gate(features[..., : 2 * BANDS])
+        return self.join(torch.cat([narrow, features[..., 2 * BANDS :], prosody(features)], -1))
 
 
 class _CausalConv(nn.Module):
     """Residual convolution over time that sees the past only."""
 
-    def __init__(self, width: int, dilation: int) -> None:
+    def __init__(self, width: int, dilation: int, dropout: float) -> None:
         super().__init__()
         self.reach = 4 * dilation
+        self.dropout = nn.Dropout(dropout)
         self.norm = nn.LayerNorm(width)
         self.conv = nn.Conv1d(width, width, 5, dilation=dilation)
         self.out = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.pad(self.norm(x).transpose(1, 2), (self.reach, 0))
-        return x + self.out(F.gelu(self.conv(y)).transpose(1, 2))
+        return x + self.out(self.dropout(F.gelu(self.conv(y)).transpose(1, 2)))
 
 
 class _DecoderLayer(nn.Module):
@@ -59,7 +78,12 @@ class _DecoderLayer(nn.Module):
         self.heads, self.memory = settings.heads, settings.memory
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        self.mlp = nn.Sequential(
+            nn.Linear(width, 2 * width),
+            nn.GELU(),
+            nn.Dropout(settings.dropout),
+            nn.Linear(2 * width, width),
+        )
         self.register_buffer("slopes", 2.0 ** -torch.arange(1, settings.heads + 1), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -82,10 +106,9 @@ class ExpressionGenerator(nn.Module):
     def __init__(self, settings: GeneratorSettings | None = None) -> None:
         super().__init__()
         self.settings = s = settings or GeneratorSettings()
-        self.content_in = nn.Linear(FEATURES, s.width)
-        self.content = nn.ModuleList([_CausalConv(s.width, d) for d in (1, 2, 4)])
-        self.emotion_in = nn.Linear(FEATURES, s.width)
-        self.emotion = nn.ModuleList([_CausalConv(s.width, d) for d in (1, 3)])
+        self.content_in, self.emotion_in = _Ear(s), _Ear(s)
+        self.content = nn.ModuleList([_CausalConv(s.width, d, s.dropout) for d in (1, 2, 4)])
+        self.emotion = nn.ModuleList([_CausalConv(s.width, d, s.dropout) for d in (1, 3)])
         self.emotion_score = nn.Linear(s.width, 1)
         self.emotion_code = nn.Linear(s.width, s.code)
         self.classify = nn.Linear(s.code, len(STYLES))
@@ -99,7 +122,8 @@ class ExpressionGenerator(nn.Module):
     @property
     def reach(self) -> int:
         """Frames of the past that can influence a frame."""
-        return self.settings.layers * self.settings.memory + 28
+        s = self.settings
+        return s.layers * s.memory + max(28, s.mood + 16) + SPAN
 
     def hear_content(self, features: Tensor) -> Tensor:
         """What is said: normalised voice features [B,T,163] -> [B,T,width]."""
@@ -109,12 +133,15 @@ class ExpressionGenerator(nn.Module):
         return x
 
     def hear_emotion(self, features: Tensor) -> Tensor:
-        """How it is said: normalised voice features [B,T,163] -> one code [B,code]."""
+        """How it has been said for the last seconds: normalised voice features [B,T,163] -> [B,T,code]."""
         x = self.emotion_in(features)
         for block in self.emotion:
             x = block(x)
-        share = self.emotion_score(x).softmax(1)
-        return self.emotion_code((share * x).sum(1))
+        heard = self.emotion_score(x).clamp(-8, 8).exp()
+        sums = torch.cat([heard * x, heard], -1).transpose(1, 2)
+        recent = F.avg_pool1d(F.pad(sums, (self.settings.mood - 1, 0)), self.settings.mood, stride=1)
+        recent = recent.transpose(1, 2)
+        return self.emotion_code(recent[..., :-1] / recent[..., -1:].clamp_min(1e-6))
 
     def style_code(self, style: str, strength: float = 1.0) -> Tensor:
         """Code of a learnt style, [1,code]: strength 0 is neutral, 1 as the presenters do it.
@@ -128,14 +155,20 @@ class ExpressionGenerator(nn.Module):
         return (neutral + strength * (asked - neutral))[None]
 
     def decode(self, content: Tensor, code: Tensor) -> Tensor:
-        """Content [B,T,width] said in the manner of `code` [B,code] -> coefficients [B,T,52] in (0,1)."""
-        x = content + self.style_in(code)[:, None]
+        """Content [B,T,width] said in the manner of `code` -> coefficients [B,T,52] in (0,1).
+
+        Args:
+            content: from `hear_content`.
+            code: [B,code], or [B,T,code] where the manner changes.
+        """
+        manner = self.style_in(code)
+        x = content + (manner if manner.ndim == 3 else manner[:, None])
         for layer in self.decoder:
             x = layer(x)
         return torch.sigmoid(self.leave(x))
 
     def forward(self, features: Tensor, code: Tensor | None = None) -> Tensor:
-        """Normalised voice features [B,T,163], code [B,code] or None (heard from the voice) -> [B,T,52]."""
+        """Normalised voice features [B,T,163], code [B,code], [B,T,code] or None (heard) -> [B,T,52]."""
         return self.decode(self.hear_content(features), self.hear_emotion(features) if code is None else code)
 
     def save(self, path: Path) -> None:

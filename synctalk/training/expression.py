@@ -4,11 +4,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from synctalk.errors import TrainingError
 from synctalk.expression.generator import STYLES, ExpressionGenerator
@@ -40,19 +42,48 @@ class Filmed:
 class GeneratorTraining:
     """Settings of the generator's training."""
 
-    steps: int = 3000
+    steps: int = 1200
     minutes: float = 20.0  # wall-clock bound
-    batch: int = 8  # filmed windows per step, and as many ruled ones
+    batch: int = 5  # filmed windows per step
+    ruled: int = 2  # windows under the rules per step
     window: int = 150  # frames (6 s)
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.01
-    velocity_weight: float = 2.0  # frame-to-frame change, so that raises move like raises
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.05
+    average: float = 0.99  # the shipped weights are a running mean of the trained ones
+    velocity_weight: float = 0.5  # frame-to-frame change, so that raises move like raises
     heard_weight: float = 0.5  # the same, with the emotion heard instead of given
-    cross_weight: float = 0.5  # cross-reconstruction: content of one voice, emotion of another
+    ruled_weight: float = 0.3
+    cross_weight: float = 0.3  # cross-reconstruction: content of one voice, emotion of another
     class_weight: float = 0.05
     noise: float = 0.05  # added to the features
-    core_weight: float = 3.0  # brows and smile count more than the rest
+    core_weight: float = 4.0  # brows and smile count more than the rest
     seed: int = 0
+
+
+def read_curves(file: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Coefficients and styles of a clip.
+
+    Args:
+        file: NPZ with 'weights' or 'bs52' [T,52], and optionally 'style' [T] with 'style_names'.
+
+    Returns:
+        float32 [T,52]; index into `STYLES`, int64 [T], neutral where the style is not one of them.
+
+    Raises:
+        TrainingError: not such a file.
+    """
+    try:
+        with np.load(file, allow_pickle=False) as data:
+            curves = np.asarray(data["weights"] if "weights" in data else data["bs52"], np.float32)
+            names = [str(n) for n in data["style_names"]] if "style_names" in data else ["neutral"]
+            given = np.asarray(data["style"]) if "style" in data else np.zeros(len(curves), np.int64)
+    except (OSError, KeyError, ValueError) as error:
+        raise TrainingError(
+            f"{file} holds no coefficients ('weights' or 'bs52' [T,52]): {error}. Make them with "
+            "`synctalk blendshapes`."
+        ) from error
+    known = np.array([STYLES.index(name) if name in STYLES else 0 for name in names])
+    return curves, known[given].astype(np.int64)
 
 
 def without_blinks(curves: np.ndarray, reach: int = 6) -> np.ndarray:
@@ -93,34 +124,35 @@ class _Sampler:
     ) -> None:
         self.footage, self.settings = footage, settings
         self.voices = [v for v in voices if len(v) >= settings.window]
-        self.ruled = [[upper_face(v, style) for style in STYLES] for v in self.voices]
+        self.ruled = [np.stack([upper_face(v, style) for style in STYLES]) for v in self.voices]
         self.random = np.random.default_rng(settings.seed)
 
     def filmed(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Features [B,W,163], curves [B,W,52], style of each window [B]."""
-        rows: list[tuple[np.ndarray, np.ndarray, int]] = []
+        """Features [B,W,163], curves [B,W,52], style of each frame [B,W]."""
+        rows: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         while len(rows) < self.settings.batch:
             clip = self.footage[int(self.random.integers(len(self.footage)))]
             part = _window(len(clip.features), self.settings.window, self.random)
-            # Loudness and pitch height say little and differ between voices: they are shaken.
-            features = clip.features[part] + self.random.normal(
-                0, self.settings.noise, (1, clip.features.shape[1])
-            )
-            styles = np.bincount(clip.styles[part], minlength=len(STYLES))
-            rows.append((features.astype(np.float32), clip.curves[part], int(styles.argmax())))
-        features_, curves, style = zip(*rows, strict=True)
-        return torch.from_numpy(np.stack(features_)), torch.from_numpy(np.stack(curves)), torch.tensor(style)
+            rows.append((clip.features[part], clip.curves[part], clip.styles[part]))
+        features, curves, styles = (np.stack(column) for column in zip(*rows, strict=True))
+        return self.shake(features), torch.from_numpy(curves), torch.from_numpy(styles)
 
-    def ruled_pairs(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Features [B,W,163] of voices no camera filmed, rule curves [B,W,52], style [B]."""
-        rows: list[tuple[np.ndarray, np.ndarray, int]] = []
-        while len(rows) < self.settings.batch:
+    def ruled_windows(self) -> tuple[Tensor, Tensor]:
+        """Features [R,W,163] of voices no camera filmed, rule curves of every style [R,styles,W,52]."""
+        rows: list[tuple[np.ndarray, np.ndarray]] = []
+        while len(rows) < self.settings.ruled:
             which = int(self.random.integers(len(self.voices)))
             part = _window(len(self.voices[which]), self.settings.window, self.random)
-            style = int(self.random.integers(len(STYLES)))
-            rows.append((self.voices[which][part], self.ruled[which][style][part], style))
-        features, curves, style_ = zip(*rows, strict=True)
-        return torch.from_numpy(np.stack(features)), torch.from_numpy(np.stack(curves)), torch.tensor(style_)
+            rows.append((self.voices[which][part], self.ruled[which][:, part]))
+        features, curves = (np.stack(column) for column in zip(*rows, strict=True))
+        return self.shake(features), torch.from_numpy(curves)
+
+    def shake(self, features: np.ndarray) -> Tensor:
+        """Timbre, loudness and pitch height say little and differ between voices: they are shaken."""
+        shape = (len(features), 1, features.shape[2])
+        return torch.from_numpy(
+            (features + self.random.normal(0, self.settings.noise, shape)).astype(np.float32)
+        )
 
 
 def train_generator(
@@ -134,7 +166,8 @@ def train_generator(
 
     Per step: filmed windows with their style given, the same with the emotion heard from the voice, and
     voices without film under the rules, whose content is decoded with the emotion heard in a filmed
-    window (cross-reconstruction: the rules know the answer for any pair of content and style).
+    window (cross-reconstruction: the rules know the answer for any pair of content and style). What is
+    kept is a running mean of the weights: film is short, and single steps learn it by heart.
 
     Args:
         footage: filmed voices.
@@ -151,6 +184,7 @@ def train_generator(
         raise TrainingError(f"The expression generator needs at least {settings.window} frames of footage.")
     torch.manual_seed(settings.seed)
     generator = ExpressionGenerator().train()
+    averaged = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(settings.average), use_buffers=True)
     optimizer = torch.optim.AdamW(
         generator.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
@@ -180,28 +214,33 @@ def train_generator(
         given = generator.styles(style)
         loss = distance(generator.decode(content, given), curves, weight)
         loss = loss + settings.heard_weight * distance(generator.decode(content, heard), curves, weight)
-        loss = loss + settings.class_weight * F.cross_entropy(generator.classify(heard), style)
+        loss = loss + settings.class_weight * F.cross_entropy(generator.classify(heard).mT, style)
         loss = loss + settings.class_weight * F.mse_loss(heard, given.detach())
         if sampler.voices:
-            other, ruled, ruled_style = sampler.ruled_pairs()
+            other, ruled = sampler.ruled_windows()
             sound = generator.hear_content(other)
-            loss = loss + 0.5 * distance(
-                generator.decode(sound, generator.styles(ruled_style)), ruled, ruled_weight
+            rows = torch.arange(len(other))
+            asked = torch.from_numpy(sampler.random.integers(0, len(STYLES), len(other)))
+            plain = distance(
+                generator.decode(sound, generator.styles(asked)), ruled[rows, asked], ruled_weight
             )
-            # The emotion of filmed window i on the content of ruled voice i.
-            crossed = torch.from_numpy(
-                np.stack([upper_face(v.numpy(), STYLES[int(s)]) for v, s in zip(other, style, strict=True)])
+            # The emotion heard at one moment of filmed window i on the content of ruled voice i.
+            moments = torch.from_numpy(
+                sampler.random.integers(settings.window // 2, settings.window, len(other))
             )
-            loss = loss + settings.cross_weight * distance(
-                generator.decode(sound, heard), crossed, ruled_weight
-            )
+            who = rows % len(features)
+            crossed = generator.decode(sound, heard[who, moments])
+            cross = distance(crossed, ruled[rows, style[who, moments]], ruled_weight)
+            loss = loss + settings.ruled_weight * plain + settings.cross_weight * cross
         if not torch.isfinite(loss):
             raise TrainingError(f"The expression generator diverged at step {step}; lower its learning rate.")
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(generator.parameters(), 1.0)
         optimizer.step()
+        averaged.update_parameters(generator)
         if report and (step + 1) % 50 == 0:
             report({"step": step + 1, "loss": float(loss.detach()), "seconds": time.monotonic() - begin})
-    generator.eval().save(path)
-    return generator
+    kept = cast(ExpressionGenerator, averaged.module)
+    kept.eval().save(path)
+    return kept

@@ -1,15 +1,19 @@
 """How an upper face goes with a voice, as rules: targets for voices that no camera filmed.
 
 Pitch and energy peaks raise the brows (or, when serious, lower them), the style sets the baseline. The
-rules stand in for footage of many speakers; what they teach is only that accents are shown, and where.
+rules stand in for footage of many speakers; what they teach is only that accents are shown, and where. An
+accent's size is what film shows on average, where most accents pass without a raise.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import torch
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import find_peaks
 
+from synctalk.expression.prosody import since_pause
 from synctalk.expression.voice import ENERGY, PITCH, VOICED
 from synctalk.face_sync.blendshapes import blendshape_indices
 
@@ -17,12 +21,28 @@ BROWS_UP = blendshape_indices("browInnerUp", "browOuterUpLeft", "browOuterUpRigh
 BROWS_DOWN = blendshape_indices("browDownLeft", "browDownRight")
 SMILE = blendshape_indices("mouthSmileLeft", "mouthSmileRight")
 WIDE = blendshape_indices("eyeWideLeft", "eyeWideRight")
-# style: (brows up, brows down, smile, eyes wide, what an accent does to the brows)
-_BASELINE: dict[str, tuple[float, float, float, float, float]] = {
-    "neutral": (0.04, 0.03, 0.02, 0.0, 0.22),
-    "happy": (0.08, 0.02, 0.30, 0.02, 0.26),
-    "serious": (0.03, 0.27, 0.0, 0.0, -0.18),
-    "surprised": (0.30, 0.02, 0.05, 0.18, 0.38),
+FPS = 25.0
+
+
+@dataclass(frozen=True)
+class Manner:
+    """What a style does; sizes are coefficients."""
+
+    up: float  # brows raised throughout
+    down: float  # brows lowered throughout
+    smile: float
+    wide: float  # eyes wide throughout
+    accent: float  # what an accent adds to the raised brows, or to the lowered ones where it is negative
+    first: float = 0.0  # raise at a sentence's beginning, which passes
+    last: float = 0.0  # raise that grows as a sentence goes on
+
+
+MANNERS = {
+    "neutral": Manner(0.03, 0.02, 0.03, 0.0, 0.10),
+    "happy": Manner(0.06, 0.02, 0.26, 0.0, 0.12),
+    "serious": Manner(0.03, 0.25, 0.03, 0.0, -0.06),
+    "surprised": Manner(0.25, 0.01, 0.08, 0.15, 0.12, first=0.35),
+    "question": Manner(0.05, 0.05, 0.03, 0.01, 0.08, last=0.22),
 }
 
 
@@ -55,15 +75,19 @@ def upper_face(features: np.ndarray, style: str) -> np.ndarray:
     Returns:
         float32 [T,52] in [0,1].
     """
-    up, down, smile, wide, accent = _BASELINE[style]
+    manner = MANNERS[style]
     curve = accents(features)
+    seconds = since_pause(torch.from_numpy(features[None, :, VOICED]))[0].numpy() / FPS
+    course = manner.first * np.exp(-0.5 * (seconds / 1.2) ** 2) * (seconds > 0)
+    course = course + manner.last * np.clip((seconds - 0.6) / 1.6, 0, 1)
+    course = gaussian_filter1d(course, 3.0)
     out = np.zeros((len(features), 52), np.float32)
 
     def put(columns: Sequence[int], values: np.ndarray | float) -> None:
         out[:, list(columns)] = np.clip(np.broadcast_to(values, len(out))[:, None], 0, 1)
 
-    put(BROWS_UP, up + max(accent, 0) * curve)
-    put(BROWS_DOWN, down + max(-accent, 0) * curve)
-    put(SMILE, smile)
-    put(WIDE, wide + 0.2 * max(accent, 0) * curve)
+    put(BROWS_UP, manner.up + course + max(manner.accent, 0) * curve)
+    put(BROWS_DOWN, manner.down + max(-manner.accent, 0) * curve)
+    put(SMILE, manner.smile)
+    put(WIDE, manner.wide + 0.3 * course + 0.2 * max(manner.accent, 0) * curve)
     return out

@@ -12,7 +12,7 @@ from synctalk.expression.voice import FEATURES
 @pytest.fixture(scope="module")
 def generator() -> ExpressionGenerator:
     torch.manual_seed(0)
-    return ExpressionGenerator(GeneratorSettings(width=32, code=8, memory=10)).eval()
+    return ExpressionGenerator(GeneratorSettings(width=32, code=8, memory=10, mood=20)).eval()
 
 
 @pytest.fixture(scope="module")
@@ -26,18 +26,29 @@ def test_coefficients_have_the_right_shape_and_range(generator, features):
     assert (curves > 0).all() and (curves < 1).all()
 
 
-def test_pieces_give_what_the_whole_gives(generator, features):
-    whole = ExpressionStream(generator, "serious").push(features)
-    stream = ExpressionStream(generator, "serious")
-    pieces = np.concatenate([stream.push(features[a:b]) for a, b in ((0, 15), (15, 65), (65, 300))])
+def generator_in_one_go(
+    generator: ExpressionGenerator, features: np.ndarray, style: str | None
+) -> np.ndarray:
+    code = None if style is None else generator.style_code(style)
+    with torch.inference_mode():
+        return generator(torch.from_numpy(features)[None], code)[0].numpy()
+
+
+@pytest.mark.parametrize("style", [None, "serious"])
+def test_pieces_give_what_the_whole_gives(generator, features, style):
+    features = np.concatenate([features, features[::-1]])
+    whole = generator_in_one_go(generator, features, style)
+    stream = ExpressionStream(generator, style)
+    pieces = np.concatenate([stream.push(features[a:b]) for a, b in ((0, 15), (15, 65), (65, 600))])
     np.testing.assert_allclose(pieces, whole, atol=1e-5)
 
 
-def test_the_future_is_not_used(generator, features):
+@pytest.mark.parametrize("style", [None, "neutral"])
+def test_the_future_is_not_used(generator, features, style):
     changed = features.copy()
     changed[200:] = 0
-    before = ExpressionStream(generator, "neutral").push(features)
-    after = ExpressionStream(generator, "neutral").push(changed)
+    before = ExpressionStream(generator, style).push(features)
+    after = ExpressionStream(generator, style).push(changed)
     np.testing.assert_allclose(before[:200], after[:200], atol=1e-6)
 
 

@@ -10,7 +10,13 @@ from synctalk.errors import TrainingError
 from synctalk.expression.generator import STYLES, ExpressionStream
 from synctalk.expression.voice import ENERGY, FEATURES, VOICED
 from synctalk.training.codebook import CodebookTraining, into_range, train_codebook
-from synctalk.training.expression import Filmed, GeneratorTraining, train_generator, without_blinks
+from synctalk.training.expression import (
+    Filmed,
+    GeneratorTraining,
+    read_curves,
+    train_generator,
+    without_blinks,
+)
 from synctalk.training.expression_rules import BROWS_DOWN, BROWS_UP, SMILE, accents, upper_face
 
 
@@ -46,6 +52,30 @@ def test_styles_look_different_under_the_rules():
     assert faces["surprised"][BROWS_UP[0]] > faces["neutral"][BROWS_UP[0]] + 0.1
 
 
+def test_surprise_raises_the_brows_first_and_a_question_last():
+    features = rhythmic_voice(frames=150)
+    features[:25, VOICED] = 0
+    brow = BROWS_UP[0]
+    surprised, question = (upper_face(features, style)[:, brow] for style in ("surprised", "question"))
+    assert surprised[30:50].mean() > surprised[100:].mean() + 0.15
+    assert question[30:45].mean() < question[100:].mean() - 0.15
+
+
+def test_curves_are_read_with_their_styles_and_faults_are_named(tmp_path):
+    np.savez(
+        tmp_path / "c.npz",
+        bs52=np.zeros((4, 52)),
+        style=[0, 1, 2, 1],
+        style_names=["bored", "happy", "question"],
+    )
+    curves, styles = read_curves(tmp_path / "c.npz")
+    assert curves.shape == (4, 52) and curves.dtype == np.float32
+    assert [STYLES[i] for i in styles] == ["neutral", "happy", "question", "happy"]
+    np.savez(tmp_path / "d.npz", other=np.zeros(3))
+    with pytest.raises(TrainingError, match=r"d\.npz holds no coefficients"):
+        read_curves(tmp_path / "d.npz")
+
+
 def test_blinks_are_taken_out_and_slow_lids_stay():
     curves = np.zeros((100, 52), np.float32)
     slow = 0.1 + 0.05 * np.sin(np.arange(100) / 15)
@@ -57,7 +87,16 @@ def test_blinks_are_taken_out_and_slow_lids_stay():
 
 def test_a_short_training_learns_accents_and_styles(tmp_path):
     pair = filmed_pair()
-    settings = GeneratorTraining(steps=60, minutes=30, batch=4, window=50, learning_rate=3e-3)
+    settings = GeneratorTraining(
+        steps=60,
+        minutes=30,
+        batch=4,
+        window=50,
+        learning_rate=4e-3,
+        average=0.8,
+        ruled_weight=0.05,
+        cross_weight=0.05,
+    )
     generator = train_generator([pair], [rhythmic_voice(seed=1)], tmp_path / "g.safetensors", settings)
     neutral = ExpressionStream(generator, "neutral").push(pair.features)
     happy = ExpressionStream(generator, "happy").push(pair.features)
