@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="avatar name or folder, or a track.npz, of the same person: keep its camera and head space",
     )
     parser.add_argument(
-        "--work", type=Path, help="folder for half-done work; the same command goes on from it"
+        "--work",
+        type=Path,
+        help="folder for half-done work, kept; the same command goes on from it "
+        "(default: OUTPUT.partial, removed at the end)",
     )
     parser.add_argument("--frames", default=":", metavar="A:B", help="range of frames at 25 per second")
     parser.add_argument(
@@ -53,17 +57,20 @@ def run(args: argparse.Namespace) -> int:
         if getattr(args, option) and args.evaluate is None:
             raise TrainingError(f"--{option} compares with the truth: give it with --evaluate TRUTH.npz.")
     bar = _Bar()
+    partial = None if args.output is None else args.output.with_suffix(".partial")
+    work = args.work or partial
     landmarks = None
     if args.landmarks is not None:
         with np.load(args.landmarks, allow_pickle=False) as data:
             landmarks = data["landmarks478"][start:stop]
     if args.ablation:
         if landmarks is None:
-            landmarks = tracking.capture_landmarks(args.video, start, stop, bar, args.work)
+            folder = tracking.work_folder(work, args.video, start, stop)
+            landmarks = tracking.capture_landmarks(args.video, start, stop, bar, folder)
         tracks = track_report.ablation(args.video, landmarks, start, stop, bar)
     else:
         track = tracking.track_video(
-            args.video, _like(args.like), bar, start, stop, landmarks=landmarks, work=args.work
+            args.video, _like(args.like), bar, start, stop, landmarks=landmarks, work=work
         )
         tracks = {"everything": track}
     bar.close()
@@ -73,6 +80,8 @@ def run(args: argparse.Namespace) -> int:
         args.output.parent.mkdir(parents=True, exist_ok=True)
         track.save(args.output)
         _log.info("Written: %s", args.output)
+        if partial is not None:
+            shutil.rmtree(partial, ignore_errors=True)
     if args.overlay is not None:
         track_report.overlay_sheet(args.overlay, args.video, track, start)
     if args.evaluate is not None:

@@ -4,6 +4,7 @@ The three steps of the paper, in order: Head Motion Tracker (Eq. 7-8, `motion_tr
 (Eq. 9-10, `head_points`), bundle adjustment (Eq. 11-12, `bundle_adjustment`).
 """
 
+import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -132,7 +133,7 @@ class Track:
             plain = {f.name: arrays[f.name] for f in fields(cls) if f.name not in ("keypoints", "size")}
             width, height = arrays["size"]
             return cls(**plain, size=(int(width), int(height)), keypoints=keypoints)
-        except (OSError, KeyError, ValueError) as error:
+        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise TrainingError(
                 f"{path} is not a head track ({error}). Make it with `synctalk track`."
             ) from error

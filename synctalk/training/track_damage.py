@@ -4,7 +4,7 @@ Each damage leaves some frames intact. Outside the spoiled ones the track's erro
 """
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,7 +27,7 @@ FLOORS = {"rotation median (deg)": 0.15, "sideways median (mm)": 0.5, "depth med
 
 _HIDDEN_SHARE = 0.2
 _PAUSES = 5  # how often the hand comes up
-_FROZEN, _LOST = 12, 25  # frames
+_FROZEN, _LOST = 12, 25  # frames, in clips long enough
 _BITS_PER_SECOND = 300_000
 _NOISE = 12.0  # grey levels
 
@@ -123,11 +123,11 @@ def hidden(frames: FrameSource, truth: Truth, seed: int = 0) -> Spoiled:
 
 
 def _hand(frame: Frame, truth: Truth, t: int, progress: float, texture: NDArray[np.float32]) -> Frame:
-    """The frame with a textured hand, 9 by 18 cm, on its way up to the cheek and down again."""
+    """The frame with a textured hand, 9 by 18 cm, on its way up over mouth and nose and down again."""
     unit = truth.K[0, 0] / truth.viewmats[t, 2, 3]  # pixels per 10 cm
     low = project(truth.viewmats[t, :3, 3], truth.K) + np.array([0.2, 1.9]) * unit
     lift = np.sin(np.pi * progress)
-    middle = low + np.array([0.5 * (0.5 - progress), -1.6 * lift]) * unit
+    middle = low + np.array([0.5 * (0.5 - progress), -2.1 * lift]) * unit
     mask = np.zeros(frame.shape[:2], np.uint8)
     palm = (int(0.45 * unit), int(0.5 * unit))
     cv2.ellipse(mask, (int(middle[0]), int(middle[1])), palm, 0, 0, 360, 255, -1, cv2.LINE_AA)
@@ -148,9 +148,9 @@ def gappy(frames: FrameSource, truth: Truth) -> Spoiled:
     """The picture freezes for half a second, and later a second is missing."""
     total = len(truth.viewmats)
     frozen, lost = total // 3, 2 * total // 3
-    kept = np.r_[0:lost, min(lost + _LOST, total - 1) : total]
+    kept = np.r_[0:lost, lost + min(_LOST, total // 6) : total]
     shown = kept.copy()
-    shown[(kept >= frozen) & (kept < frozen + _FROZEN)] = frozen
+    shown[(kept >= frozen) & (kept < frozen + min(_FROZEN, total // 6))] = frozen
 
     def source(first: int) -> Iterator[Frame]:
         wanted = shown[first:]
@@ -166,12 +166,13 @@ def gappy(frames: FrameSource, truth: Truth) -> Spoiled:
 
 
 def cut(frames: FrameSource, truth: Truth) -> Spoiled:
-    """Half way the camera has been set up anew: turned by 1.5 and rolled by 4 degrees, in darker light.
+    """Half way the camera has been set up anew: rolled by 4 degrees and turned a little, in darker light.
 
-    A turn of the camera about its own middle moves pixels by a homography, so the truth stays exact.
+    A turn of the camera about its own middle moves pixels by a homography, so the truth stays exact. It is
+    small, as a focal length that is a little off makes a long way sideways a little too long or short.
     """
     total = len(truth.viewmats)
-    turn = rotation_from_vector(np.radians([0.5, 1.5, 4.0]))
+    turn = rotation_from_vector(np.radians([0.2, 0.4, 4.0]))
     pixels = truth.K @ turn @ np.linalg.inv(truth.K)
 
     def source(first: int) -> Iterator[Frame]:
@@ -286,9 +287,3 @@ def figures(outcomes: dict[str, Outcome]) -> dict[str, dict[str, object]]:
         }
         for name, outcome in outcomes.items()
     }
-
-
-def as_source(frames: Iterable[Frame]) -> FrameSource:
-    """Frames already in memory as a source."""
-    kept = list(frames)
-    return lambda first: iter(kept[first:])

@@ -1,5 +1,6 @@
 """What a head track is worth: the paper's ablation against known truth, error plots, a sheet of overlays."""
 
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,7 +44,7 @@ class Truth:
                     data["K"].astype(np.float64),
                     data["neutral68_head"][_NOSE_BRIDGE].astype(np.float64),
                 )
-        except (OSError, KeyError, ValueError) as error:
+        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise TrainingError(
                 f"{path} holds no true poses ({error}). Give an NPZ with K, head_pose and neutral68_head."
             ) from error

@@ -1,6 +1,7 @@
 """Head poses of a video file: the capturer's landmarks joined with the Head-Sync Stabilizer."""
 
 import hashlib
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ _log = get_logger(__name__)
 
 Report = Callable[[str, int, int], None]
 
+_UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 _KEEP_EVERY = 1000  # frames between two saves of an unfinished capture
 
 
@@ -47,7 +49,7 @@ def track_video(
         TrainingError: `like` is not a track.
     """
     say = progress or (lambda step, done, total: None)
-    folder = _work_folder(work, path, start, stop)
+    folder = work_folder(work, path, start, stop)
     if landmarks is None:
         landmarks = capture_landmarks(path, start, stop, say, folder)
 
@@ -127,7 +129,7 @@ def _saved_parts(folder: Path | None) -> list[NDArray[np.float32]]:
         try:
             with np.load(path, allow_pickle=False) as data:
                 parts.append(data["landmarks"])
-        except (OSError, ValueError, KeyError):
+        except _UNREADABLE:
             _log.warning("%s is damaged and made anew.", path)
             break
     return parts
@@ -164,7 +166,7 @@ class _SavedPoints:
         try:
             with np.load(self._path, allow_pickle=False) as data:
                 return data["pixels"], data["rows"]
-        except (OSError, ValueError, KeyError):
+        except _UNREADABLE:
             _log.warning("%s is damaged; the points are followed anew.", self._path)
             return None
 
@@ -174,8 +176,8 @@ class _SavedPoints:
             write_safely(self._path, pixels=pixels, rows=rows)
 
 
-def _work_folder(work: Path | str | None, path: Path | str, start: int, stop: int | None) -> Path | None:
-    """A folder of its own for each video and range."""
+def work_folder(work: Path | str | None, path: Path | str, start: int, stop: int | None) -> Path | None:
+    """A folder of its own for each video and range, made inside `work`; None without `work`."""
     if work is None:
         return None
     state = Path(path).stat()

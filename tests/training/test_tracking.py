@@ -1,13 +1,15 @@
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from synctalk.cli import main
 from synctalk.errors import TrainingError
 from synctalk.head_sync.pose_error import pose_error
 from synctalk.head_sync.track import Track
 from synctalk.training.track_report import Truth, ablation, error_plot, overlay_sheet, table
-from synctalk.training.tracking import capture_landmarks, load_track, track_video
+from synctalk.training.tracking import capture_landmarks, load_track, track_video, work_folder
 
 DATA = Path(__file__).parents[1] / "data"
 VIDEO, TRUTH = DATA / "ben_3s.mp4", DATA / "ben_3s_truth.npz"
@@ -56,6 +58,41 @@ def test_a_video_is_tracked_resumably_and_like_itself(
         again.viewmats, again.K, tracks["everything"].viewmats, again.K, np.array([0.0, 0.4, 1.0])
     )
     assert np.median(error.rotation_deg) < 0.2
+
+
+def test_damaged_half_done_work_is_made_anew(
+    tracks: dict[str, Track], landmarks: np.ndarray, tmp_path: Path
+) -> None:
+    folder = work_folder(tmp_path, VIDEO, 0, 12)
+    assert folder is not None and folder.parent == tmp_path
+    (folder / "points.npz").write_bytes(b"PK\x03\x04 cut short")
+    (folder / "landmarks_000.npz").write_bytes(b"")
+    assert capture_landmarks(VIDEO, stop=12, folder=folder).shape == (12, 478, 3)
+    again = track_video(VIDEO, like=tracks["everything"], stop=12, landmarks=landmarks[:12], work=tmp_path)
+    assert len(again) == 12
+
+
+def test_the_command_writes_a_track_and_leaves_no_half_done_work(
+    landmarks: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    np.savez(tmp_path / "landmarks.npz", landmarks478=landmarks)
+    output, figures = tmp_path / "track.npz", tmp_path / "figures.json"
+    code = main(
+        ["track", str(VIDEO), "-o", str(output), "--frames", ":20", "--evaluate", str(TRUTH), "--json",
+         str(figures), "--landmarks", str(tmp_path / "landmarks.npz")]
+    )  # fmt: skip
+    assert code == 0
+    assert len(Track.load(output)) == 20
+    assert not output.with_suffix(".partial").exists()
+    assert "| everything |" in capsys.readouterr().out
+    values = json.loads(figures.read_text())
+    assert values["everything"]["rotation median (deg)"] < 0.3
+    assert values["focal search (px, RMS px)"][0][0] == pytest.approx(512)
+
+
+def test_figures_against_the_truth_need_the_truth() -> None:
+    for option in ("--ablation", "--damage"):
+        assert main(["track", str(VIDEO), option]) != 0
 
 
 def test_a_missing_track_says_how_to_make_one(tmp_path: Path) -> None:
