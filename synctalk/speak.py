@@ -48,7 +48,7 @@ from synctalk.speaking.transparent import TransparentWriter
 from synctalk.speech.captions import to_srt
 from synctalk.speech.voice_activity import speech_mask
 from synctalk.speech.words import Word
-from synctalk.video import VideoWriter
+from synctalk.video import Planes, VideoWriter
 
 Sound = str | Path | tuple[NDArray[np.float32], int]
 Who = str | Path | Avatar | Painter
@@ -60,7 +60,8 @@ class Moment:
 
     Args:
         index: frame number; it shows time index / 25 s.
-        picture: uint8 RGB [H,W,3] (or RGBA [H,W,4] for a transparent background).
+        shown: the frame as it was made: planes for a video encoder, or, dressed with captions and the
+            like, uint8 RGB [H,W,3] (RGBA [H,W,4] for a transparent background). See `picture`, `planes`.
         track: float32 [n,channels], the soundtrack from this frame's start to the next one's.
         rate: of the soundtrack, Hz.
         words: words that became known with this frame.
@@ -69,12 +70,36 @@ class Moment:
     """
 
     index: int
-    picture: NDArray[np.uint8]
+    shown: Planes | NDArray[np.uint8]
     track: NDArray[np.float32]
     rate: int
     words: list[Word] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     last: bool = False
+
+    @functools.cached_property
+    def picture(self) -> NDArray[np.uint8]:
+        """uint8 RGB [H,W,3] (or RGBA [H,W,4] for a transparent background)."""
+        return self.shown.rgb() if isinstance(self.shown, Planes) else self.shown
+
+    @functools.cached_property
+    def planes(self) -> Planes:
+        """The picture as a video encoder takes it (a transparent background is lost)."""
+        if isinstance(self.shown, Planes):
+            return self.shown
+        return Planes.from_planes(*rgb_to_yuv420(np.ascontiguousarray(self.shown[..., :3]), threads=1))
+
+    @property
+    def transparent(self) -> bool:
+        """Whether the picture has a clear background (RGBA)."""
+        return not isinstance(self.shown, Planes) and self.shown.shape[2] == 4
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height, px."""
+        if isinstance(self.shown, Planes):
+            return self.shown.width, self.shown.height
+        return self.shown.shape[1], self.shown.shape[0]
 
 
 @dataclass(frozen=True)
@@ -217,7 +242,7 @@ def _moments(
                     caption = subtitles.at(moment.index / FPS)
                     person = shot.person() if stage.needs_person else None
                     dressed = stage.dress(moment.picture, person, moment.index, caption)
-                moment = replace(moment, picture=dressed)
+                moment = replace(moment, shown=dressed)
             yield moment
 
 
@@ -275,7 +300,7 @@ def _control(expression: Expression, avatar: Avatar, generated: bool, seed: int 
     return ExpressionControl(expression, avatar.blendshapes.numpy(), rest, top, generated, seed)
 
 
-def _moment(chunk: Chunk, i: int, picture: NDArray[np.uint8]) -> Moment:
+def _moment(chunk: Chunk, i: int, picture: Planes) -> Moment:
     """Frame `i` of a chunk with its part of the soundtrack."""
     base = round(chunk.start * chunk.rate / FPS)
     first, end = (round((chunk.start + k) * chunk.rate / FPS) - base for k in (i, i + 1))
@@ -317,7 +342,7 @@ def preview(
     conditions = painter.conditions(still.lips, np.repeat(coefficients, quiet, axis=0), still.silence)
     shot = next(painter.fetch([Shot(still, 0, frame, conditions[ATTENTION_REACH])]))
     stage = Stage(look or Look(), *painter.frame_size, centre_x=painter.centre_x)
-    return stage.dress(painter.paint(shot), shot.person(), 0)
+    return stage.dress(painter.paint(shot).rgb(), shot.person(), 0)
 
 
 def speak(
@@ -401,7 +426,7 @@ def making(
                 first_frame_s = time.perf_counter() - began
                 writer = files.enter_context(_writer(output, moment, person, look))
             with clock.measure("encode"):
-                _write(writer, moment.picture)
+                _write(writer, moment)
                 writer.write_audio(moment.track)
             words += moment.words
             notes += [note for note in moment.notes if note not in notes]
@@ -430,7 +455,7 @@ def making(
 
 
 def _writer(output: str | Path, moment: Moment, avatar: Avatar, look: Look) -> Any:
-    height, width = moment.picture.shape[:2]
+    width, height = moment.size
     sound: Any = {"audio": (None, moment.rate), "channels": moment.track.shape[1]}
     tags = {"comment": f"AI generated talking head of the avatar '{avatar.name}', made with SyncTalk++"}
     if look.transparent:
@@ -438,12 +463,11 @@ def _writer(output: str | Path, moment: Moment, avatar: Avatar, look: Look) -> A
     return VideoWriter(output, width, height, FPS, preset="ultrafast", metadata=tags, **sound)
 
 
-def _write(writer: Any, picture: NDArray[np.uint8]) -> None:
-    """Add a frame; the kernel's colour conversion takes a fraction of the encoder's own."""
+def _write(writer: Any, moment: Moment) -> None:
     if isinstance(writer, VideoWriter):
-        writer.write_yuv(*rgb_to_yuv420(picture, threads=1))
+        writer.write_planes(moment.planes)
     else:
-        writer.write(picture)
+        writer.write(moment.picture)
 
 
 def _progress(done: int, total: int | None, began: float) -> Progress:

@@ -5,7 +5,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from synctalk.editing import Look
 from synctalk.errors import AudioError, SpeechError
 from synctalk.interface.sound_file import WavFile
 from synctalk.interface.studio import Studio, over_chequers
-from synctalk.portrait.splat import rgb_to_yuv420
 from synctalk.speak import Moment, Video, making
 from synctalk.speaking.expression import Expression
 from synctalk.speaking.subtitles import to_vtt
@@ -181,14 +180,15 @@ class _Segments:
         if len(self._waiting) < (SEGMENT if self._count else FIRST_SEGMENT) and not moment.last:
             return None
         path = self._folder / f"part_{self._count:04d}.mp4"
-        pictures = [over_chequers(m.picture) if m.picture.shape[2] == 4 else m.picture for m in self._waiting]
-        height, width = pictures[0].shape[:2]
+        width, height = moment.size
         track = np.concatenate([m.track for m in self._waiting])
         with VideoWriter(
             path, width, height, audio=(track, moment.rate), preset="ultrafast", crf=21
         ) as writer:
-            for picture in pictures:
-                writer.write_yuv(*rgb_to_yuv420(picture, threads=1))
+            for waiting in self._waiting:
+                if waiting.transparent:
+                    waiting = replace(waiting, shown=over_chequers(waiting.picture))
+                writer.write_planes(waiting.planes)
         self._count += 1
         self._waiting = []
         return path

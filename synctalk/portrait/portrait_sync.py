@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from synctalk.portrait.seam import Restorer, heal, seam_hole, widened
+from synctalk.portrait.splat import native, rgb_to_yuv420
+from synctalk.portrait.splat.helpers import yuv_weights
+from synctalk.video import Planes
 
 Frame = NDArray[np.uint8]
 Map = NDArray[np.float32]
@@ -47,6 +50,9 @@ class PortraitSync:
         self.widen = max(1, round(_WIDEN_AT_512 * scale))
         self.blur = max(1, round(_BLUR_AT_512 * scale))
         self.slack = max(1, round(_SLACK_AT_512 * scale))
+        # The native kernel's: how much of the render is kept, B, the source's face and hair.
+        self._maps = tuple(np.zeros((size[1], size[0]), np.uint8) for _ in range(4))
+        self._weights = yuv_weights()
 
     def __call__(self, frame: Frame, image: Tensor, alpha: Tensor, mattes: Frame) -> Frame:
         """The source `frame` [H,W,3] with the rendered face in it, as a new array.
@@ -84,6 +90,74 @@ class PortraitSync:
             if hole is not None:
                 self._restore(place, source, color, cover, hole, (x0, y0))
         return out
+
+    def on_planes(self, frame: Planes, image: Tensor, alpha: Tensor, mattes: Frame) -> Planes:
+        """`__call__` for a source frame that never becomes RGB, in the native kernel; a new picture.
+
+        Outside B the planes are untouched bit for bit; a colour sample (of 2x2 px) counts as inside where
+        all its pixels are.
+
+        Raises:
+            ValueError: a shape does not fit the size and crop given at construction.
+        """
+        if native.why_not():
+            made = self(frame.rgb(), image, alpha, mattes)
+            return Planes.from_planes(*rgb_to_yuv420(made))
+        self._check_shapes((frame.height, frame.width), image, alpha, mattes)
+        colors, opacity = image.numpy(), alpha.numpy()
+        keep, region, face, hair = self._maps
+        x0, y0, x1, y1 = native.module().face_maps(
+            opacity, mattes[0], mattes[1], self.widen, self.blur, keep, region, face, hair
+        )
+        self.region = region > 0
+        out = frame.copy()
+        if not x1:
+            return out
+        here = np.s_[y0:y1, x0:x1]
+        self._mix(out, (x0, y0, x1, y1), colors[here], opacity[here], keep[here], region[here])
+        if self.restorer is not None:
+            shown = keep[here] * np.float32(1 / 255)
+            cover = opacity[here] * shown
+            hole = seam_hole(face[here], hair[here], region[here], cover, self.widen, self.slack)
+            if hole is not None:
+                self._restore_planes(out, frame, colors[here] * shown[..., None], cover, hole, (x0, y0))
+        return out
+
+    def _mix(self, out: Planes, box: Box, image: Map, alpha: Map, keep: Frame, region: Frame) -> None:
+        """Lay `image` over `out` inside `box` of the picture where `keep` says so; maps are of that box."""
+        X0, Y0, X1, Y1 = self._in_source(box)
+        fit = (X1 - X0, Y1 - Y0)
+        if fit != (box[2] - box[0], box[3] - box[1]):
+            image, alpha, keep = (resized(part, fit) for part in (image, alpha, keep))
+            keep &= resized(region, fit, exact=True)
+        x, y = X0 + self.crop[0], Y0 + self.crop[1]
+        native.module().mix_planes(out.y, out.u, out.v, x, y, image, alpha, keep, self._weights)
+
+    def _restore_planes(
+        self, out: Planes, source: Planes, color: Map, cover: Map, hole: Frame, corner: tuple[int, int]
+    ) -> None:
+        """`_restore` on planes."""
+        assert self.restorer is not None
+
+        def in_picture(box: Box) -> Box:
+            return box[0] + corner[0], box[1] + corner[1], box[2] + corner[0], box[3] + corner[1]
+
+        def behind(box: Box) -> Map:
+            X0, Y0, X1, Y1 = self._in_source(in_picture(box))
+            x, y = self.crop[:2]
+            part, fit = source.rgb_of((X0 + x, Y0 + y, X1 + x, Y1 + y)), (box[2] - box[0], box[3] - box[1])
+            if fit != (X1 - X0, Y1 - Y0):
+                part = np.asarray(cv2.resize(part, fit, interpolation=cv2.INTER_AREA), np.float32)
+            return part
+
+        healed = heal(self.restorer, behind, color, cover, hole, self.widen)
+        if healed is not None:
+            box, picture, soft = healed
+            inside = hole[box[1] : box[3], box[0] : box[2]]
+            show = np.asarray(cv2.convertScaleAbs(soft, alpha=255), np.uint8)
+            everywhere = np.ones(soft.shape, np.float32)
+            picture = np.ascontiguousarray(picture, np.float32)
+            self._mix(out, in_picture(box), picture, everywhere, show, above(inside, 0))
 
     def _blend(
         self, place: Frame, color: Map, cover: Map, region: Frame, box: tuple[int, int, int, int]
@@ -137,10 +211,15 @@ class PortraitSync:
         return round(box[0] * sx), round(box[1] * sy), round(box[2] * sx), round(box[3] * sy)
 
     def _check(self, frame: Frame, image: Tensor, alpha: Tensor, mattes: Frame) -> None:
+        if frame.ndim != 3 or frame.shape[2] != 3:
+            raise ValueError(f"frame must have shape (height, width, 3), not {frame.shape}")
+        self._check_shapes(frame.shape[:2], image, alpha, mattes)
+
+    def _check_shapes(self, frame: tuple[int, ...], image: Tensor, alpha: Tensor, mattes: Frame) -> None:
         width, height = self.size
         x, y, w, h = self.crop
-        if frame.ndim != 3 or frame.shape[2] != 3 or frame.shape[0] < y + h or frame.shape[1] < x + w:
-            raise ValueError(f"frame {frame.shape} does not hold the crop {self.crop}")
+        if frame[0] < y + h or frame[1] < x + w:
+            raise ValueError(f"frame {frame} does not hold the crop {self.crop}")
         for name, shape, wanted in (
             ("image", tuple(image.shape), (height, width, 3)),
             ("alpha", tuple(alpha.shape), (height, width)),

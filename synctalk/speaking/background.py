@@ -2,10 +2,13 @@
 
 import queue
 import threading
-from collections.abc import Generator, Iterable
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 
 class _Done:
@@ -69,3 +72,42 @@ def in_background(items: Iterable[Item], depth: int = 2) -> Generator[Item, None
             thread.join()
 
     return read()
+
+
+def in_parallel(
+    items: Iterable[Item], workers: "list[Callable[[Item], Made]]"
+) -> Generator[tuple[Item, Made], None, None]:
+    """Yield each item with what a worker makes of it, in order; each worker has a thread of its own.
+
+    Args:
+        items: what to work on.
+        workers: functions that do the same; no two threads run one of them at the same time.
+
+    Raises:
+        whatever `items` or a worker raises.
+    """
+    idle: queue.SimpleQueue[Callable[[Item], Made]] = queue.SimpleQueue()
+    for worker in workers:
+        idle.put(worker)
+
+    def work(item: Item) -> Made:
+        worker = idle.get()
+        try:
+            return worker(item)
+        finally:
+            idle.put(worker)
+
+    waiting: deque[tuple[Item, Future[Made]]] = deque()
+    with ThreadPoolExecutor(len(workers), "synctalk-worker") as pool:
+        try:
+            for item in items:
+                waiting.append((item, pool.submit(work, item)))
+                while waiting and (len(waiting) > len(workers) or waiting[0][1].done()):
+                    done, made = waiting.popleft()
+                    yield done, made.result()
+            while waiting:
+                done, made = waiting.popleft()
+                yield done, made.result()
+        finally:
+            for _, unfinished in waiting:
+                unfinished.cancel()

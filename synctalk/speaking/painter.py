@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,13 +11,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from synctalk.avatar import Avatar
-from synctalk.speaking.background import in_background
+from synctalk.portrait.splat import native
+from synctalk.speaking.background import in_background, in_parallel
 from synctalk.speaking.chunks import Chunk
 from synctalk.speaking.clock import Clock
 from synctalk.speaking.motion import Source
-from synctalk.video import VideoReader
+from synctalk.video import Planes, VideoReader
 
 Image = NDArray[np.uint8]
+MOST_BRUSHES = 4
 Elsewhere = Callable[[str, Tensor, list[int]], Iterable[Image]]
 
 
@@ -28,7 +31,7 @@ class Shot:
         chunk: where it belongs, and `place` within the chunk.
         source_index: the source frame under it, whose pose it takes.
         condition: what drives the face, float32 [C].
-        source: that frame, uint8 RGB [H,W,3]; None until fetched.
+        source: that frame; None until fetched.
         mattes: its mattes, uint8 [3,h,w] (face, head, person); None until fetched.
     """
 
@@ -36,7 +39,7 @@ class Shot:
     place: int
     source_index: int
     condition: Tensor
-    source: Image | None = None
+    source: Planes | None = None
     mattes: Image | None = None
 
     def person(self) -> Image:
@@ -45,26 +48,60 @@ class Shot:
         return self.mattes[2]
 
 
+class _Brush:
+    """What one thread draws with: a renderer and a blender, each with its own buffers."""
+
+    def __init__(self, renderer: Any, sync: Any, viewmats: Tensor, clock: Callable[[], Clock]) -> None:
+        self._renderer, self._sync = renderer, sync
+        self._viewmats, self._clock = viewmats, clock
+
+    def paint(self, shot: Shot) -> Planes:
+        """The finished frame."""
+        with self._clock().measure("render"), torch.inference_mode():
+            viewmat = self._viewmats[shot.source_index]
+            image, alpha = self._renderer.render(shot.condition[None], 0, viewmat)
+        return self.blend(shot, image, alpha)
+
+    def blend(self, shot: Shot, image: Tensor, alpha: Tensor) -> Planes:
+        """A render, float32 [h,w,3] and [h,w], in its source frame."""
+        assert shot.source is not None and shot.mattes is not None
+        with self._clock().measure("blend"):
+            made: Planes = self._sync.on_planes(shot.source, image, alpha, shot.mattes)
+            return made
+
+
 class Painter:
-    """Renders an avatar's face into its source frames.
+    """Renders an avatar's face into its source frames, several at a time.
 
     Args:
         avatar: who.
         clock: measures 'conditions', 'source', 'render' and 'blend'.
+        threads: frames made at the same time; None takes one per processor, at most four.
     """
 
-    def __init__(self, avatar: Avatar, clock: Clock | None = None) -> None:
+    def __init__(self, avatar: Avatar, clock: Clock | None = None, threads: int | None = None) -> None:
         from synctalk.portrait.portrait_sync import PortraitSync
 
         self.avatar = avatar
         self.clock = clock or Clock()
         self.elsewhere: Elsewhere | None = None
         """Renders all frames of a video in one call on another device; see `render_all`."""
+        processors = native.default_threads()
+        count = threads or min(processors, MOST_BRUSHES)
         self._renderer = avatar.renderer()
-        self._sync = PortraitSync(avatar.size, avatar.crop, avatar.torso)
         self._viewmats = avatar.viewmats
+        # Frames side by side keep processors busier than several threads on one frame.
+        self._brushes = [
+            _Brush(
+                self._renderer.twin(max(1, processors // count)),
+                PortraitSync(avatar.size, avatar.crop, avatar.torso),
+                self._viewmats,
+                lambda: self.clock,
+            )
+            for _ in range(count)
+        ]
         # Readers of its own: several videos of one avatar may be made at once.
-        self._source = VideoReader(avatar.folder / "source.mp4")
+        self._source = VideoReader(avatar.folder / "source.mp4", "yuv420p")
         self._mattes = VideoReader(avatar.folder / "mattes.mp4", "gray")
 
     @property
@@ -102,33 +139,24 @@ class Painter:
         width, height = self.avatar.size
         for shot in shots:
             with self.clock.measure("source"):
-                source = self._source.frame(shot.source_index)
+                source = self._source.planes(shot.source_index)
                 mattes = self._mattes.frame(shot.source_index)
             yield replace(shot, source=source, mattes=mattes.reshape(height, 3, width).transpose(1, 0, 2))
 
-    def paint(self, shot: Shot) -> Image:
-        """The finished frame, uint8 RGB [H,W,3]."""
-        with self.clock.measure("render"), torch.inference_mode():
-            viewmat = self._viewmats[shot.source_index]
-            image, alpha = self._renderer.render(shot.condition[None], 0, viewmat)
-        return self.blend(shot, image, alpha)
+    def paint(self, shot: Shot) -> Planes:
+        """The finished frame."""
+        return self._brushes[0].paint(shot)
 
-    def blend(self, shot: Shot, image: Tensor, alpha: Tensor) -> Image:
-        """A render, float32 [h,w,3] and [h,w], in its source frame: uint8 RGB [H,W,3]."""
-        assert shot.source is not None and shot.mattes is not None
-        with self.clock.measure("blend"):
-            return self._sync(shot.source, image, alpha, shot.mattes)
-
-    def pictures(self, planned: Iterable[Shot]) -> Iterator[tuple[Shot, Image]]:
+    def pictures(self, planned: Iterable[Shot]) -> Iterator[tuple[Shot, Planes]]:
         """Each shot with its finished frame; sources are read ahead in a thread of their own."""
         if self.elsewhere is None:
             with contextlib.closing(in_background(self.fetch(planned), depth=12)) as shots:
-                for shot in shots:
-                    yield shot, self.paint(shot)
+                yield from in_parallel(shots, [brush.paint for brush in self._brushes])
             return
         kept = list(planned)
         conditions = torch.stack([shot.condition for shot in kept])
         renders = self.elsewhere(str(self.avatar.folder), conditions, [shot.source_index for shot in kept])
         for shot, rgba in zip(self.fetch(kept), renders, strict=True):
             picture = torch.from_numpy(rgba.astype(np.float32) / 255)
-            yield shot, self.blend(shot, picture[..., :3], picture[..., 3])
+            image, alpha = picture[..., :3].contiguous(), picture[..., 3].contiguous()
+            yield shot, self._brushes[0].blend(shot, image, alpha)

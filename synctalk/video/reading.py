@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 
 from synctalk.errors import VideoError
 from synctalk.logs import get_logger
+from synctalk.video.planes import LIMITED, Planes
 
 log = get_logger(__name__)
+_FULL_RANGE = np.clip(np.rint((np.arange(256) - 16) * 255 / 219), 0, 255).astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -192,7 +195,7 @@ class VideoReader:
 
     Args:
         path: the video.
-        pixel_format: 'rgb24' for [H,W,3] or 'gray' for [H,W].
+        pixel_format: 'rgb24' for [H,W,3], 'gray' for [H,W], or 'yuv420p' for `planes` (and `frame` as RGB).
         groups: how many groups of pictures are kept.
 
     Raises:
@@ -203,6 +206,9 @@ class VideoReader:
         self.path = Path(path)
         self.pixel_format = pixel_format
         self._container, self._stream = _open(path)
+        # A second thread decodes no more frames per second of processor time, but fewer.
+        self._stream.thread_type = "NONE"
+        self._stream.codec_context.thread_count = 1
         self.fps = float(self._stream.average_rate)
         self.width = self._stream.width
         self.height = self._stream.height
@@ -219,7 +225,7 @@ class VideoReader:
         self._count = count
         self._keys = np.array(sorted(keys))
         self._keep = groups
-        self._groups: OrderedDict[int, dict[int, np.ndarray]] = OrderedDict()
+        self._groups: OrderedDict[int, dict[int, Any]] = OrderedDict()
 
     def _index(self, pts: int) -> int:
         return round(float((pts - (self._stream.start_time or 0)) * self._stream.time_base) * self.fps)
@@ -234,6 +240,21 @@ class VideoReader:
             IndexError: there is no such frame.
             VideoError: it cannot be decoded.
         """
+        found = self._kept(index)
+        return found.rgb() if isinstance(found, Planes) else found
+
+    def planes(self, index: int) -> Planes:
+        """Frame `index` of a reader of 'yuv420p', as it was decoded. Do not write into it.
+
+        Raises:
+            IndexError: there is no such frame.
+            VideoError: it cannot be decoded.
+        """
+        found = self._kept(index)
+        assert isinstance(found, Planes), "planes are kept only by a reader of 'yuv420p'"
+        return found
+
+    def _kept(self, index: int) -> Any:
         if not 0 <= index < self._count:
             raise IndexError(f"{self.path} has frames 0 to {self._count - 1}, not {index}.")
         group = int(np.searchsorted(self._keys, index, side="right")) - 1
@@ -247,22 +268,32 @@ class VideoReader:
         except KeyError as error:
             raise VideoError(f"{self.path}: frame {index} cannot be decoded; the file is damaged.") from error
 
-    def _decode_group(self, group: int) -> dict[int, np.ndarray]:
+    def _decode_group(self, group: int) -> dict[int, Any]:
         first = int(self._keys[group])
         last = int(self._keys[group + 1]) if group + 1 < len(self._keys) else self._count
         offset = (self._stream.start_time or 0) + round(first / self.fps / self._stream.time_base)
         self._container.seek(offset, stream=self._stream, backward=True)
-        frames: dict[int, np.ndarray] = {}
+        frames: dict[int, Any] = {}
         try:
             for frame in self._container.decode(self._stream):
                 index = self._index(frame.pts)
                 if first <= index < last:
-                    frames[index] = _to_array(frame, self.pixel_format)
+                    frames[index] = self._converted(frame)
                 if index >= last - 1:
                     break
         except av.FFmpegError as error:
             raise VideoError(f"{self.path}: frames {first} to {last - 1} are damaged: {error}.") from error
         return frames
+
+    def _converted(self, frame: av.VideoFrame) -> Any:
+        if self.pixel_format == "yuv420p":
+            return Planes.from_frame(frame)
+        limited = frame.format.name == "yuv420p" and frame.color_range == LIMITED
+        if self.pixel_format == "gray" and limited and not _quarter_turns(frame):
+            plane = frame.planes[0]
+            rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
+            return cv2.LUT(rows[:, : plane.width], _FULL_RANGE)
+        return _to_array(frame, self.pixel_format)
 
     def close(self) -> None:
         """Close the file."""

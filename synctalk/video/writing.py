@@ -13,6 +13,7 @@ import av
 import numpy as np
 
 from synctalk.errors import VideoError
+from synctalk.video.planes import Planes
 
 AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 
@@ -144,11 +145,20 @@ class VideoWriter:
             raise VideoError(
                 f"{self.path}: planes of {list(y.shape)} and {list(u.shape)} are not 4:2:0 of the video."
             )
-        frame = av.VideoFrame(self.width, self.height, "yuv420p")
-        for plane, values in zip(frame.planes, (y, u, v), strict=True):
-            rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
-            rows[:, : values.shape[1]] = values
-        self._encode(frame)
+        self.write_planes(Planes.from_planes(y, u, v))
+
+    def write_planes(self, planes: Planes) -> None:
+        """Add a frame without a conversion.
+
+        Raises:
+            VideoError: another size, or the disk is full.
+        """
+        if (planes.height, planes.width) != (self.height, self.width):
+            raise VideoError(
+                f"{self.path}: a frame is {planes.width}x{planes.height} px, but the video "
+                f"{self.width}x{self.height}."
+            )
+        self._encode(planes.to_frame())
 
     def _encode(self, frame: av.VideoFrame) -> None:
         frame.pts = self.frames

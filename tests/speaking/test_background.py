@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from synctalk.speaking.background import in_background
+from synctalk.speaking.background import in_background, in_parallel
 
 
 def test_items_arrive_in_order_and_complete():
@@ -71,3 +71,53 @@ def test_closing_the_last_of_several_stages_closes_them_all():
     next(chain)
     chain.close()
     assert sorted(closed) == ["first", "second"]
+
+
+def test_workers_side_by_side_give_their_results_in_order():
+    def slow(item: int) -> int:
+        time.sleep(0.002 * (item % 3))
+        return -item
+
+    assert list(in_parallel(range(30), [slow, slow])) == [(i, -i) for i in range(30)]
+
+
+def test_no_two_threads_run_one_worker_at_the_same_time():
+    busy = [threading.Lock(), threading.Lock()]
+
+    def worker(lock: threading.Lock):
+        def work(item: int) -> int:
+            assert lock.acquire(blocking=False)
+            time.sleep(0.001)
+            lock.release()
+            return item
+
+        return work
+
+    assert len(list(in_parallel(range(40), [worker(lock) for lock in busy]))) == 40
+
+
+def test_only_as_many_items_as_workers_wait_for_a_slow_reader():
+    taken = []
+
+    def items():
+        for i in range(50):
+            taken.append(i)
+            yield i
+
+    reader = in_parallel(items(), [abs, abs])
+    assert next(reader) == (0, 0)
+    time.sleep(0.05)
+    assert len(taken) <= 4
+    reader.close()
+
+
+def test_an_error_of_a_worker_reaches_the_reader():
+    def fails(item: int) -> int:
+        if item == 3:
+            raise ValueError("three")
+        return item
+
+    reader = in_parallel(range(10), [fails])
+    assert [next(reader)[1] for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(ValueError, match="three"):
+        next(reader)

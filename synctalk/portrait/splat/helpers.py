@@ -98,7 +98,7 @@ def rgb_to_yuv420(
     if rgb.dtype == np.uint8:
         rgb = rgb * np.float32(1 / 255)
     rgb = np.ascontiguousarray(rgb, dtype=np.float32)
-    weights = _yuv_weights(matrix)
+    weights = yuv_weights(matrix)
     height, width = rgb.shape[:2]
     if native.why_not():
         return _yuv_reference(rgb, weights)
@@ -108,8 +108,11 @@ def rgb_to_yuv420(
     return y, u, v
 
 
-def _yuv_weights(matrix: str) -> np.ndarray:
-    """[3, 4]: rows Y, U, V; weights of red, green, blue and an offset."""
+def yuv_weights(matrix: str = "bt709") -> np.ndarray:
+    """How RGB in [0,1] makes limited-range planes, float32 [3, 4].
+
+    Rows are Y, U and V: weights of red, green and blue, and an offset.
+    """
     red, blue = MATRICES[matrix]
     luma = np.array([red, 1 - red - blue, blue])
     u = (np.array([0, 0, 1]) - luma) / (2 * (1 - blue))

@@ -47,7 +47,7 @@ def test_the_native_planes_are_those_of_numpy_and_take_bytes_and_nonsense():
     image = np.random.default_rng(0).random((34, 130, 3), dtype=np.float32) * 1.4 - 0.2
     image[0, 0] = np.nan
     ours = rgb_to_yuv420(image)
-    plain = helpers._yuv_reference(image, helpers._yuv_weights("bt709"))
+    plain = helpers._yuv_reference(image, helpers.yuv_weights("bt709"))
     for plane, other in zip(ours, plain, strict=True):
         assert np.abs(plane.astype(int) - other).max() <= 1
     as_bytes = (np.clip(np.nan_to_num(image), 0, 1) * 255 + 0.5).astype(np.uint8)
