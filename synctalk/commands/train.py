@@ -6,6 +6,7 @@ from pathlib import Path
 
 from synctalk.errors import TrainingError
 from synctalk.logs import get_logger
+from synctalk.portrait.settings import PREDICTED
 
 log = get_logger(__name__)
 
@@ -46,6 +47,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--steps", type=int, metavar="N", help="steps of stage 2, in place of the profile's")
     parser.add_argument(
+        "--predicted",
+        choices=PREDICTED,
+        default=PREDICTED[0],
+        help="attributes that come from the triplane, for comparing initialisations (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--core-only", action="store_true", help="drive brows and eyelids by seven coefficients, without gaze"
+    )
+    parser.add_argument(
+        "--start-from",
+        type=Path,
+        metavar="WORK",
+        help="--work folder of an earlier training of this person, whose portrait is trained on",
+    )
+    parser.add_argument(
         "--anyway", action="store_true", help="train although the preflight finds something bad"
     )
     parser.add_argument(
@@ -74,8 +90,10 @@ def run(args: argparse.Namespace) -> int:
         settings = replace(
             settings, preprocess=replace(settings.preprocess, selection=Selection(seconds=args.seconds))
         )
+    portrait = replace(settings.portrait, predicted=args.predicted, core_only=args.core_only)
     if args.steps is not None:
-        settings = replace(settings, portrait=replace(settings.portrait, deform_steps=args.steps))
+        portrait = replace(portrait, deform_steps=args.steps)
+    settings = replace(settings, portrait=portrait)
     out = args.out or Path(args.name)
     avatar = train_avatar(
         args.video,
@@ -87,6 +105,7 @@ def run(args: argparse.Namespace) -> int:
         {"id": args.licence, "text": _licence_text(args.licence_text) or OWN_LICENCE["text"]},
         log.info,
         args.voice,
+        args.start_from,
     )
     figures = avatar.description["training"]["evaluation"]
     print(f"{avatar.name} is in {out}; open {out / 'report.html'}.")

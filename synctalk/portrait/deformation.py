@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from synctalk.portrait.fused_offsets import half_offsets
 from synctalk.portrait.settings import PortraitSettings
 
 
@@ -44,6 +45,7 @@ class Deformation(nn.Module):
         self.trunk = nn.ModuleList([nn.Linear(width, width) for _ in range(settings.deform_layers - 1)])
         outputs = {"means": 3, "quats": 4, "scales": 3} | ({"colors": 3} if settings.deform_colors else {})
         self.regressors = nn.ModuleDict({name: _regressor(width, size) for name, size in outputs.items()})
+        self.widths = tuple(outputs.values())
 
     def forward(self, features: Tensor, lower: Tensor, upper: Tensor) -> Offsets:
         """Offsets for `features` [N,D] with attended conditions `lower` [N,L] and `upper` [N,U]."""
@@ -57,6 +59,40 @@ class Deformation(nn.Module):
         with torch.autocast(hidden.device.type, enabled=False):  # rounded offsets would jitter
             found = {name: regressor(hidden.float()) for name, regressor in self.regressors.items()}
         return Offsets(found["means"], found["quats"], found["scales"], found.get("colors"))
+
+    def half(
+        self, features: Tensor, mask: Tensor, attention: nn.Sequential, condition: Tensor, lower: bool
+    ) -> Tensor:
+        """What `forward` gives for Gaussians of one half, side by side [n,10 or 13].
+
+        `features` [n,D], `mask` [n] of Eq. 6, `attention` the half's network, `condition` [C] the half's.
+        """
+        looks = [layer.weight for layer in attention if isinstance(layer, nn.Linear)]
+        slope = next(layer.negative_slope for layer in attention if isinstance(layer, nn.LeakyReLU))
+        device = features.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
+        regressors = self.regressors.values()
+        with torch.autocast(device, enabled=False):
+            return half_offsets(
+                features,
+                mask,
+                condition.float(),
+                looks,
+                (
+                    self.from_feature.weight,
+                    self.from_feature.bias,
+                    (self.from_lower if lower else self.from_upper).weight,
+                ),
+                [(layer.weight, layer.bias) for layer in self.trunk],
+                (torch.cat([r.weight for r in regressors]), torch.cat([r.bias for r in regressors])),
+                slope,
+                dtype,
+            )
+
+    def split(self, made: Tensor) -> Offsets:
+        """The columns of `half` [n,10 or 13] by attribute."""
+        parts = made.split(list(self.widths), dim=1)
+        return Offsets(parts[0], parts[1], parts[2], parts[3] if len(parts) > 3 else None)
 
 
 def _regressor(inputs: int, outputs: int) -> nn.Linear:

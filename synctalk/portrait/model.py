@@ -115,10 +115,7 @@ class PortraitModel(nn.Module):
             at_rest = self.canonical(features, rows)
             offsets = None
             if condition is not None:
-                able = torch.nonzero(deforms).squeeze(1)
-                offsets = self._offsets(features[able], means[able, 1].detach(), condition).spread(
-                    able, len(means)
-                )
+                offsets = self._offsets(features, means[:, 1].detach(), deforms, condition)
         position, rotation, scale = at_rest.means, at_rest.quats, at_rest.scales
         if offsets is not None:
             position, rotation = position + offsets.means, rotation + offsets.quats
@@ -133,11 +130,28 @@ class PortraitModel(nn.Module):
             offsets=None if offsets is None else offsets.means,
         )
 
-    def _offsets(self, features: Tensor, heights: Tensor, condition: Tensor) -> Offsets:
-        """Eq. 6 and 19 for Gaussians with `features` [n,D] at `heights` [n]."""
-        lower, upper = self.facial(features, heights)
+    def _offsets(self, features: Tensor, heights: Tensor, deforms: Tensor, condition: Tensor) -> Offsets:
+        """Eq. 6 and 19 for Gaussians with `features` [n,D] at `heights` [n]; none where not `deforms` [n]."""
         split = self.settings.lower_dim
-        return self.deformation(features, lower * condition[:split], upper * condition[split:])
+        if not hasattr(self.facial, "masks"):  # some other attention: by the definition
+            able = torch.nonzero(deforms).squeeze(1)
+            lower, upper = self.facial(features[able], heights[able])
+            moved = self.deformation(features[able], lower * condition[:split], upper * condition[split:])
+            return moved.spread(able, len(features))
+        masks = self.facial.masks(heights)
+        below = masks[0] > 0
+        made = features.new_zeros(len(features), sum(self.deformation.widths))
+        for half, mask, attention, part in (
+            (below, masks[0], self.facial.lips, condition[:split]),
+            (~below, masks[1], self.facial.expression, condition[split:]),
+        ):
+            rows = torch.nonzero(half & deforms).squeeze(1)
+            if len(rows):
+                offsets = self.deformation.half(
+                    features.index_select(0, rows), mask[rows], attention, part, lower=half is below
+                )
+                made = made.index_copy(0, rows, offsets)
+        return self.deformation.split(made)
 
     def save(self, path: str | Path) -> None:
         """Write portrait.safetensors; what only colours and moves is stored in half precision."""

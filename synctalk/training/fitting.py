@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from synctalk.errors import TrainingError
+from synctalk.half_precision import has_bfloat16
 from synctalk.logs import get_logger
 from synctalk.portrait.canonical import PER_GAUSSIAN
-from synctalk.half_precision import has_bfloat16
 from synctalk.portrait.model import Gaussians, PortraitModel
 from synctalk.portrait.settings import PortraitSettings
 from synctalk.portrait.silence import silence_weights
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 log = get_logger(__name__)
 _KINDS = (MOUTH, EYES, HEAD, PATCH)
 _MARGIN_PX = 6  # how far outside a crop a Gaussian may rest, beside the way it is known to travel
+_ROWS_GRAIN = 512
 _MAX_RESTORES = 5
 _NOSE_TIP = 30
 
@@ -56,7 +57,7 @@ class Fit:
         make_facial: Callable[..., nn.Module],
     ):
         self.data, self.training = data, training
-        self.crops = Crops(data)
+        self.crops = Crops(data, training.outline_share)
         self.step, self.restores, self.rate = 0, 0, 1.0
         self.generator = torch.Generator().manual_seed(training.seed)
         start = starting_points(data, int(training.start_fraction * training.max_gaussians), self.generator)
@@ -83,7 +84,7 @@ class Fit:
         self.windows = attention_windows(len(data.frames), data.stretches)
         self.silent = silence_weights(torch.as_tensor(np.asarray(data.silence, dtype=bool)))
         self.train = np.asarray(data.train, dtype=np.int64)
-        self.frame_chance = frame_chances(data, self.model)
+        self.frame_chance = frame_chances(data, self.model, training.silent_share)
         mix = [training.mix_mouth, training.mix_eyes, training.mix_head]
         self.kind_chance = torch.tensor([*mix, 1 - sum(mix)])
 
@@ -184,6 +185,7 @@ class Fit:
             self.optimizer.load_state_dict(state["optimizer"])
         except (RuntimeError, ValueError, KeyError) as error:
             raise TrainingError(f"the checkpoint is of a portrait with other settings ({error})") from error
+        self._measure_lips()  # the encoder may be a newer one than the checkpoint's
         self.generator.set_state(state["generator"])
         self.density = Density(state["pull"].clone(), state["seen"].clone())
         self.travel = state["travel"].clone()
@@ -238,7 +240,10 @@ class Fit:
         inside = (
             (x > -reach) & (x < sample.box.width + reach) & (y > -reach) & (y < sample.box.height + reach)
         )
-        return torch.nonzero(inside).squeeze(1)
+        rows = torch.nonzero(inside).squeeze(1)
+        # Some more that will not show: products of few different shapes are far faster (fused_offsets).
+        others = torch.nonzero(~inside).squeeze(1)[: -len(rows) % _ROWS_GRAIN]
+        return torch.cat([rows, others])
 
     def _draw_gaussians(
         self, gaussians: Gaussians, sample: Sample, background: Tensor, screen: Tensor | None
@@ -275,6 +280,9 @@ class Fit:
         loss = (1 - training.dssim_weight) * l1 + training.dssim_weight * structure
         outline = (alpha - sample.matte).abs().mean()
         loss = loss + training.alpha_weight * outline
+        if sample.kind != MOUTH:
+            squared = (image - target).square().mean() + (alpha - sample.matte).square().mean()
+            loss = loss + training.squared_weight * squared
         values = {
             "l1": float(l1.detach()),
             "dssim": float(structure.detach()),
@@ -311,14 +319,18 @@ class Fit:
         self.model.deforms = torch.cat([self.model.deforms[keep], self.model.deforms[chosen]])
 
     def _measure_drivers(self) -> None:
-        """Mean and spread of encoder features and drivers over the training frames."""
-        lips = np.asarray(self.data.lips, dtype=np.float32)[np.asarray(self.data.train)]
-        self.model.lips_mean.copy_(torch.as_tensor(lips.mean(0)))
-        self.model.lips_std.copy_(torch.as_tensor(np.maximum(lips.std(0), 1e-3 + 0.1 * lips.std())))
+        """Mean and spread of the drivers over the training frames."""
+        self._measure_lips()
         chosen = list(self.model.settings.lower + self.model.settings.upper)
         values = np.asarray(self.data.expressions)[np.asarray(self.data.train)][:, chosen]
         self.model.expression_mean.copy_(torch.as_tensor(values.mean(0)))
         self.model.expression_std.copy_(torch.as_tensor(np.maximum(values.std(0), 0.03)))
+
+    def _measure_lips(self) -> None:
+        """Mean and spread of the encoder's features over the training frames."""
+        lips = np.asarray(self.data.lips, dtype=np.float32)[np.asarray(self.data.train)]
+        self.model.lips_mean.copy_(torch.as_tensor(lips.mean(0)))
+        self.model.lips_std.copy_(torch.as_tensor(np.maximum(lips.std(0), 1e-3 + 0.1 * lips.std())))
 
     def _optimizer(self) -> torch.optim.Optimizer:
         t, canonical, model = self.training, self.model.canonical, self.model
@@ -361,12 +373,15 @@ def most_varied(conditions: Tensor, count: int) -> Tensor:
     return conditions[chosen]
 
 
-def frame_chances(data: PortraitDataset, model: PortraitModel) -> dict[str, Tensor]:
+def frame_chances(
+    data: PortraitDataset, model: PortraitModel, silent_share: float = 0.0
+) -> dict[str, Tensor]:
     """How often each training frame is drawn for each kind of crop, [n] summing to one.
 
     Blinks are a few percent of a video: eye crops are drawn by the square of how far the most unusual
     driver is from its median, up to eight times as often. Mouths are weighted gently: sound leaves the
-    opening partly open to chance, and drawing wide mouths more often would teach to exaggerate.
+    opening partly open to chance, and drawing wide mouths more often would teach to exaggerate. At least
+    `silent_share` of the mouth crops are pauses, if there are any.
     """
     train = np.asarray(data.train, dtype=np.int64)
     weights = torch.as_tensor(np.asarray(data.weights, dtype=np.float64)[train])
@@ -379,7 +394,13 @@ def frame_chances(data: PortraitDataset, model: PortraitModel) -> dict[str, Tens
     chances = dict.fromkeys(_KINDS, weights)
     chances[EYES] = weights * (0.5 + relative(unusual).square().clamp(0, 8))
     chances[MOUTH] = weights * (0.5 + relative(distance).clamp(0, 3.5) / 2)
-    return {kind: chance / chance.sum() for kind, chance in chances.items()}
+    chances = {kind: chance / chance.sum() for kind, chance in chances.items()}
+    pause = silence_weights(torch.as_tensor(np.asarray(data.silence, dtype=bool)))[train] >= 1
+    share = float(chances[MOUTH][pause].sum())
+    if 0 < share < silent_share:
+        factor = torch.where(pause, silent_share / share, (1 - silent_share) / (1 - share))
+        chances[MOUTH] = chances[MOUTH] * factor
+    return chances
 
 
 def relative(values: Tensor) -> Tensor:

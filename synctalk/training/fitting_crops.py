@@ -15,6 +15,7 @@ from torch import Tensor
 MOUTH, EYES, HEAD, PATCH = "mouth", "eyes", "head", "patch"
 ATTENTION_BEFORE, ATTENTION_AFTER = 4, 3
 _MATTE_FACE, _MATTE_HEAD = 0, 1
+_OUTLINE_POINTS = 64  # remembered per frame
 
 
 class PortraitDataset(Protocol):
@@ -82,8 +83,8 @@ class Sample:
 class Crops:
     """Crops of fixed sizes around the landmarks of each frame."""
 
-    def __init__(self, data: PortraitDataset):
-        self.data = data
+    def __init__(self, data: PortraitDataset, outline_share: float = 0.0):
+        self.data, self.outline_share = data, outline_share
         self.size = (data.frames.shape[1], data.frames.shape[2])
         points = np.asarray(data.landmarks68, dtype=np.float32)
         eye_distance = float(np.median(np.linalg.norm(points[:, 36] - points[:, 45], axis=-1)))
@@ -93,7 +94,7 @@ class Crops:
         self.mouth_centres = points[:, 48:68].mean(axis=1)
         brows_and_eyes = np.concatenate([points[:, 17:27], points[:, 36:48]], axis=1)
         self.eye_centres = brows_and_eyes.mean(axis=1)
-        self.head_boxes: dict[int, Box] = {}
+        self.heads: dict[int, tuple[Box, NDArray[np.float32]]] = {}
         self.K = torch.as_tensor(np.asarray(data.K, dtype=np.float32))
         self.viewmats = torch.as_tensor(np.asarray(data.viewmats, dtype=np.float32))
 
@@ -107,33 +108,47 @@ class Crops:
 
     def head_box(self, frame: int) -> Box:
         """The box around the head matte of a frame."""
-        if frame not in self.head_boxes:
-            self.head_boxes[frame] = self._find_head(frame, margin=6)
-        return self.head_boxes[frame]
+        return self._head(frame)[0]
 
-    def _find_head(self, frame: int, margin: int) -> Box:
+    def _head(self, frame: int) -> tuple[Box, NDArray[np.float32]]:
+        """Box of the head matte, and points [n,2] px along its outline (the middle if it has none)."""
+        if frame not in self.heads:
+            self.heads[frame] = self._find_head(frame, margin=6)
+        return self.heads[frame]
+
+    def _find_head(self, frame: int, margin: int) -> tuple[Box, NDArray[np.float32]]:
         inside = np.asarray(self.data.mattes[frame, _MATTE_HEAD]) > 127
         rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
         height, width = self.size
-        if not len(rows):
-            return Box(0, 0, width, height)
-        return Box(
-            max(int(columns[0]) - margin, 0),
-            max(int(rows[0]) - margin, 0),
-            min(int(columns[-1]) + 1 + margin, width),
-            min(int(rows[-1]) + 1 + margin, height),
-        )
+        box = Box(0, 0, width, height)
+        if len(rows):
+            box = Box(
+                max(int(columns[0]) - margin, 0),
+                max(int(rows[0]) - margin, 0),
+                min(int(columns[-1]) + 1 + margin, width),
+                min(int(rows[-1]) + 1 + margin, height),
+            )
+        part = box.of(inside)
+        edge = (part[1:, 1:] != part[:-1, 1:]) | (part[1:, 1:] != part[1:, :-1])
+        y, x = np.nonzero(edge)
+        if not len(y):
+            return box, np.array([[(box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2]], np.float32)
+        chosen = np.linspace(0, len(y) - 1, min(_OUTLINE_POINTS, len(y))).astype(int)
+        return box, np.stack([x[chosen] + box.x0, y[chosen] + box.y0], axis=1).astype(np.float32)
 
     def box(self, frame: int, kind: str, draws: Tensor) -> Box:
-        """The crop of `kind`; `draws` [2] in [0,1) place a patch inside the head."""
+        """The crop of `kind`; `draws` [2] in [0,1) place a patch on the outline or anywhere on the head."""
         if kind == MOUTH:
             return self.mouth_box(frame)
         if kind == EYES:
             return self.eyes_box(frame)
-        head = self.head_box(frame)
+        head, outline = self._head(frame)
         if kind == HEAD:
             return head
         x, y = (float(d) for d in draws)
+        if x < self.outline_share:
+            return self._around(outline[int(y * len(outline))], self.patch_size)
+        x = (x - self.outline_share) / (1 - self.outline_share)
         centre = np.array([head.x0 + x * head.width, head.y0 + y * head.height])
         return self._around(centre, self.patch_size)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import nn
 
+from synctalk.errors import TrainingError
 from synctalk.logs import get_logger
 from synctalk.portrait.model import PortraitModel
 from synctalk.portrait.settings import PortraitSettings
@@ -47,7 +48,9 @@ class PortraitTraining:
     mix_eyes: float = 0.15
     """Part of the steps spent on eye and brow crops."""
     mix_head: float = 0.07
-    """Part of the steps spent on the whole head; the rest sees patches anywhere on it."""
+    """Part of the steps spent on the whole head; the rest sees patches of it."""
+    outline_share: float = 0.5
+    """Part of the patches that lie on the outline of the head, where two fifths of the error sit."""
     lip_weight: float = 2.0
     """Extra weight of pixels inside the mouth box in crops that show more than the mouth."""
     dssim_weight: float = 0.2
@@ -60,6 +63,11 @@ class PortraitTraining:
     """Steps between perceptual terms; it is the dearest loss."""
     alpha_weight: float = 0.1
     """Weight of the alpha loss: the head must end where its matte ends."""
+    squared_weight: float = 2.0
+    """Weight of the squared difference of colours and alpha outside mouth crops: mattes waver from frame to
+    frame, and the mean of what they say is a better guess than the median. A mouth would blur."""
+    silent_share: float = 0.1
+    """Least part of the mouth crops that show a pause: a mouth at rest is seldom drawn for its variety."""
     offset_weight: float = 0.01
     """Weight of the mean offset: what need not move stays, and costs nothing at inference."""
     lips_noise: float = 0.15
@@ -128,13 +136,16 @@ def train_portrait(
     resume: bool = True,
     report: Report | None = None,
     *,
+    start_from: str | Path | None = None,
     make_temporal: Callable[[], nn.Module] | None = None,
     make_facial: Callable[..., nn.Module] | None = None,
 ) -> PortraitModel:
     """Train a portrait on `data`; the checkpoint `out_dir/portrait_checkpoint.pt` makes it resumable.
 
     `report` receives plain values about every two seconds, and `psnr_head`, `psnr_mouth` of held-out
-    frames at validations. The attention modules default to the Face-Sync Controller's.
+    frames at validations. `start_from` is the folder of an earlier training of the same head, whose steps
+    count: a run without a checkpoint of its own goes on from there. The attention modules default to the
+    Face-Sync Controller's.
 
     Raises:
         TrainingError: the data has no head in its mattes, the checkpoint is damaged, or the optimisation
@@ -151,6 +162,8 @@ def train_portrait(
     checkpoints = Checkpoints(out / "portrait_checkpoint.pt", training.checkpoint_every_s)
     fit = Fit(data, training, portrait_settings(training), make_temporal, make_facial)
     saved = checkpoints.load() if resume else None
+    if saved is None and start_from is not None:
+        saved = earlier_state(Path(start_from))
     if saved is not None:
         fit.load_state(saved)
         log.info("Resuming the portrait at step %d of %d", fit.step, training.steps)
@@ -174,6 +187,18 @@ def train_portrait(
             if stop.is_set():
                 raise KeyboardInterrupt
     return fit.finish()
+
+
+def earlier_state(folder: Path) -> dict[str, Any]:
+    """Where another training stopped, without what its loss watch remembers of its footage.
+
+    Raises:
+        TrainingError: the folder holds no checkpoint.
+    """
+    saved = Checkpoints(folder / "portrait_checkpoint.pt", 0).load()
+    if saved is None:
+        raise TrainingError(f"{folder} holds no portrait_checkpoint.pt to start from.")
+    return {**saved, "smooth": {}, "rate": 1.0, "restores": 0}
 
 
 def profile(name: str) -> PortraitTraining:

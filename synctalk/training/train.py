@@ -32,7 +32,7 @@ from synctalk.training.live import LiveLine, read_history
 from synctalk.training.pack import quiet_frame, seal_avatar, write_files
 from synctalk.training.preprocess import PreprocessSettings, fast, preprocess
 from synctalk.training.report import HeldOut, write_report
-from synctalk.training.stages import PortraitTraining, train_portrait
+from synctalk.training.stages import PortraitTraining, earlier_state, train_portrait
 from synctalk.training.torso import TorsoFootage, TorsoTraining, train_torso
 
 log = get_logger(__name__)
@@ -51,7 +51,7 @@ class TrainSettings:
     """Which footage is used."""
     portrait: PortraitTraining = field(default_factory=PortraitTraining.full)
     """The two stages."""
-    torso: TorsoTraining = field(default_factory=lambda: TorsoTraining(minutes=15.0))
+    torso: TorsoTraining = field(default_factory=lambda: TorsoTraining(minutes=5.0))
     """Fine-tuning of the torso restorer."""
     codebook: CodebookTraining = field(default_factory=lambda: CodebookTraining(minutes=1.5))
     """Fine-tuning of the expression codebook's decoder."""
@@ -91,6 +91,7 @@ def train_avatar(
     licence: Mapping[str, str] | None = None,
     report: Callable[[str], None] = log.info,
     voice: str | None = None,
+    start_from: Path | str | None = None,
 ) -> Avatar:
     """Makes an avatar. Run it again with the same arguments to go on after an interruption.
 
@@ -104,6 +105,8 @@ def train_avatar(
         licence: `id` and `text` for the avatar.
         report: takes one line per step.
         voice: reads texts for the avatar; None takes one like the voice in the footage.
+        start_from: the work folder of an earlier training of this person: the portrait goes on from there,
+            and its steps count among those of `settings`.
 
     Raises:
         TrainingError, VideoError, AudioError: what is wrong with the footage or the folders.
@@ -117,7 +120,7 @@ def train_avatar(
     preprocessing = sum(dataset.about["seconds"].values()) / 60
     with Stopwatch(work / "minutes.json") as watch:
         report(f"{len(dataset.train)} frames to train on, {len(dataset.validation)} held out")
-        _train_portrait_part(dataset, work, settings.portrait, report)
+        _train_portrait_part(dataset, work, settings.portrait, report, start_from)
         _train_torso_part(dataset, work, settings.torso, report)
         _train_codebook_part(dataset, work, settings.codebook, report)
         write_files(dataset, work, out)
@@ -127,6 +130,7 @@ def train_avatar(
             "profile": settings.profile,
             "seconds_of_video": round(dataset.kept / 25, 1),
             "steps": settings.portrait.steps,
+            **({"started_from": earlier_training(Path(start_from))} if start_from is not None else {}),
             "preprocessing_s": dataset.about["seconds"],
             "minutes": round(preprocessing + watch.minutes(), 1),
             "evaluation": {key: round(value, 4) for key, value in evaluation.figures.items()},
@@ -178,13 +182,31 @@ class Stopwatch:
         self._path.write_text(json.dumps({"minutes": self.minutes()}))
 
 
+def earlier_training(work: Path) -> dict[str, float]:
+    """Steps and minutes (`steps`, `minutes`) that an earlier training in the folder `work` took.
+
+    Raises:
+        TrainingError: it holds no training.
+    """
+    steps = int(earlier_state(work)["step"])
+    minutes = float(json.loads((work / "minutes.json").read_text())["minutes"])
+    seconds = sum(Dataset(work / "dataset").about["seconds"].values())
+    return {"steps": steps, "minutes": round(minutes + seconds / 60, 1)}
+
+
 def _train_portrait_part(
-    dataset: Dataset, work: Path, training: PortraitTraining, report: Callable[[str], None]
+    dataset: Dataset,
+    work: Path,
+    training: PortraitTraining,
+    report: Callable[[str], None],
+    start_from: Path | str | None,
 ) -> None:
     """Stages 1 and 2; the checkpoint makes a finished run return at once."""
     line = LiveLine(work / "history.jsonl")
     try:
-        model = train_portrait(cast(PortraitDataset, dataset), training, work, report=line)
+        model = train_portrait(
+            cast(PortraitDataset, dataset), training, work, report=line, start_from=start_from
+        )
     finally:
         line.close()
     model.save(work / "portrait.safetensors")

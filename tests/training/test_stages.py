@@ -178,6 +178,38 @@ def test_crops_of_one_kind_have_one_size_and_stay_inside_the_frame(puppet):
             assert sample.camera[0, 2] == puppet.K[0, 2] - sample.box.x0
 
 
+def test_a_share_of_the_patches_lies_on_the_outline_of_the_head(puppet):
+    crops = Crops(puppet, outline_share=0.5)
+    crops.patch_size = (2, 2)
+    inside = puppet.mattes[3, 1] > 127
+    for chance in np.linspace(0, 0.99, 12):
+        box = crops.box(3, "patch", torch.tensor([0.4, chance]))
+        around = inside[box.y0 - 1 : box.y1 + 1, box.x0 - 1 : box.x1 + 1]
+        assert around.any() and not around.all()
+
+
+def test_pauses_are_drawn_for_the_mouth_as_often_as_asked(puppet):
+    from synctalk.face_sync.attention import FacialAwareAttention, TemporalAudioAttention
+    from synctalk.training.stages import portrait_settings
+
+    paused = dataclasses.replace(puppet, silence=np.arange(FRAMES) > 24)
+    training = dataclasses.replace(SHORT, silent_share=0.4)
+    fit = Fit(paused, training, portrait_settings(training), TemporalAudioAttention, FacialAwareAttention)
+    chance = fit.frame_chance["mouth"]
+    assert float(chance.sum()) == pytest.approx(1)
+    assert float(chance[fit.silent[fit.train] >= 1].sum()) == pytest.approx(0.4)
+
+
+def test_training_goes_on_from_an_earlier_one_and_counts_its_steps(puppet, tmp_path):
+    train_portrait(puppet, SHORT, tmp_path / "earlier")
+    seen: list[dict] = []
+    longer = dataclasses.replace(SHORT, deform_steps=50, validate_every=5)
+    train_portrait(puppet, longer, tmp_path / "later", report=seen.append, start_from=tmp_path / "earlier")
+    assert min(values["step"] for values in seen) > SHORT.steps
+    with pytest.raises(TrainingError, match="start from"):
+        train_portrait(puppet, SHORT, tmp_path / "other", start_from=tmp_path / "nothing")
+
+
 def canonical(count: int) -> tuple[CanonicalGaussians, torch.optim.Optimizer]:
     gaussians = CanonicalGaussians(count, PortraitSettings(upper=(0,), lower=(1,), predicted="none"))
     with torch.no_grad():
