@@ -47,8 +47,15 @@ def run(args: argparse.Namespace) -> int:
 
     from synctalk.avatar import Avatar
     from synctalk.errors import TrainingError
-    from synctalk.evaluation.expression import compare, compare_blinks, judge_codebook
+    from synctalk.evaluation.expression import (
+        compare,
+        compare_blinks,
+        compare_raises,
+        generate_as_filmed,
+        judge_codebook,
+    )
     from synctalk.evaluation.expression_render import codebook_of, judge_render
+    from synctalk.expression.accents import Raises
     from synctalk.expression.blinks import Blinks
     from synctalk.expression.generator import ExpressionGenerator
     from synctalk.face_sync.blendshapes import blendshape_indices
@@ -61,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     weights = args.models / "expression_generator.safetensors" if args.models else None
     generator = ExpressionGenerator.load(weights)
     avatars = [Avatar.from_pretrained(name) for name in args.avatar]
-    lid = blendshape_indices("eyeBlinkLeft")[0]
+    lid, brow = blendshape_indices("eyeBlinkLeft", "browInnerUp")
     figures: dict[str, dict[str, dict[str, float]]] = {}
     for place, (video, file) in enumerate(args.clip):
         curves, styles = read_curves(file)
@@ -74,6 +81,8 @@ def run(args: argparse.Namespace) -> int:
         made = rest + Blinks(blink_habit(known)).next(25 * 60 * 10) * (shut - rest)
         blinks = compare_blinks(made.clip(0, 1), curves[:, lid])
         table |= {f"blinks {name}": row for name, row in blinks.items()}
+        brows = generate_as_filmed(generator, clip)[:, brow] + Raises().push(clip.features)
+        table |= {f"raises {name}": row for name, row in compare_raises(brows, clip.curves[:, brow]).items()}
         if place < len(avatars):
             table["codebook"] = judge_codebook(codebook_of(avatars[place]), curves[start:], args.scale)
         figures[video.stem] = table

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.signal import find_peaks
 from scipy.stats import ks_2samp
 
 from synctalk.expression.blinks import find_blinks
@@ -135,6 +136,26 @@ def judge_codebook(codebook: Codebook, own: Curves, scale: float = 2.0) -> dict[
     return row
 
 
+def compare_raises(made: Curves, truth: Curves) -> dict[str, dict[str, float]]:
+    """Raises of two curves of a raised brow [T] as distributions, as `compare_blinks` does.
+
+    Returns:
+        'made' and 'truth' -> per_minute, and percentiles of height, width_s (at half height) and pause_s;
+        'distance' as there.
+    """
+    rates: dict[str, float] = {}
+    samples: dict[str, Mapping[str, Curves]] = {}
+    for name, brow in (("made", made), ("truth", truth)):
+        peaks, found = find_peaks(brow, prominence=0.08, width=1)
+        rates[name] = len(peaks) / max(len(brow) / 1500, 1e-9)
+        samples[name] = {
+            "height": found["prominences"],
+            "width_s": found["widths"] / 25,
+            "pause_s": np.diff(peaks) / 25,
+        }
+    return _distributions(rates, samples)
+
+
 def compare_blinks(made: Curves, truth: Curves) -> dict[str, dict[str, float]]:
     """Blinks of two lid curves [T] as distributions.
 
@@ -144,13 +165,22 @@ def compare_blinks(made: Curves, truth: Curves) -> dict[str, dict[str, float]]:
         (Kolmogorov-Smirnov), and `<name>_p`, the chance of so large a difference between two samples of the
         same distribution.
     """
-    table: dict[str, dict[str, float]] = {}
+    rates: dict[str, float] = {}
     samples: dict[str, Mapping[str, Curves]] = {}
     for name, lids in (("made", made), ("truth", truth)):
         blinks = find_blinks(lids)
+        rates[name] = blinks.per_minute
         samples[name] = {"duration_s": blinks.durations_s, "depth": blinks.depths, "pause_s": blinks.pauses_s}
-        row = {"per_minute": blinks.per_minute}
-        for measure, values in samples[name].items():
+    return _distributions(rates, samples)
+
+
+def _distributions(
+    rates: Mapping[str, float], samples: Mapping[str, Mapping[str, Curves]]
+) -> dict[str, dict[str, float]]:
+    table: dict[str, dict[str, float]] = {}
+    for name, measures in samples.items():
+        row = {"per_minute": rates[name]}
+        for measure, values in measures.items():
             for percent in (10, 50, 90):
                 row[f"{measure}_{percent}"] = float(np.percentile(values, percent)) if len(values) else np.nan
         table[name] = row

@@ -13,13 +13,19 @@ from synctalk.errors import AvatarError
 from synctalk.evaluation.natural import brisque, niqe
 from synctalk.evaluation.reconstruction import bounding
 from synctalk.expression.codebook import Codebook
-from synctalk.face_sync.blendshapes import CORE_SEVEN, SMILE
+from synctalk.face_sync.blendshapes import BLENDSHAPE_NAMES, CORE_SEVEN, SMILE
 from synctalk.portrait.renderer import PortraitRenderer
 
 GREY = 0.5
 LEAST_SIDE = 192  # what NIQE needs
 MARGIN = 0.02  # 2 mm in units of 10 cm: further than this beyond anything seen counts as astray
 TILE = 224
+_PLOTTED = (
+    ("browInnerUp", (200, 30, 30)),
+    ("browDownLeft", (30, 30, 200)),
+    ("mouthSmileLeft", (20, 140, 20)),
+    ("eyeBlinkLeft", (150, 150, 150)),
+)
 
 
 def judge_render(
@@ -70,9 +76,7 @@ def judge_render(
             beyond = np.linalg.norm(np.maximum(np.maximum(least - means, means - most), 0), axis=1)
             away.append(float((beyond > MARGIN).mean()))
             distance.append(float(100 * beyond[beyond > MARGIN].mean()) if away[-1] else 0.0)
-            image, alpha = renderer.render(conditions, place, view)
-            over = image.numpy() + GREY * (1 - alpha.numpy()[..., None])
-            pictures.append(np.rint(np.clip(over[box], 0, 1) * 255).astype(np.uint8))
+            pictures.append(_shown(renderer, conditions, place, view, box))
         values = curves[moments][:, driven]
         shown[name] = pictures
         table[name] = {
@@ -101,6 +105,53 @@ def codebook_of(avatar: Avatar) -> Codebook:
     return cast(Codebook, avatar.expression)
 
 
+def sentence_sheet(
+    avatar: Avatar, curves: NDArray[np.float32], lips: torch.Tensor, path: Path, columns: int = 8
+) -> None:
+    """Writes a PNG: the avatar at moments of a sentence, and below them the course of brows, lids and smile.
+
+    Args:
+        avatar: who says it.
+        curves: coefficients float32 [T,52].
+        lips: features of the voice, float32 [T,512].
+        path: the picture.
+        columns: how many moments.
+    """
+    renderer = avatar.renderer()
+    conditions = renderer.conditions(lips, torch.from_numpy(np.ascontiguousarray(curves)))
+    count = len(conditions)
+    box = _box(avatar, 0)
+    tiles = []
+    for moment in np.linspace(0.04 * count, 0.96 * count - 1, columns).astype(int):
+        view = avatar.viewmats[int(moment) % avatar.frames]
+        picture = _shown(renderer, conditions, int(moment), view, box)
+        height = round(TILE * picture.shape[0] / picture.shape[1])
+        tile = np.asarray(cv2.resize(picture, (TILE, height), interpolation=cv2.INTER_AREA), np.uint8)
+        tiles.append(_written(tile, f"{moment / 25:.1f} s"))
+    faces = np.concatenate(tiles, axis=1)
+    plot = np.full((120, faces.shape[1], 3), 255, np.uint8)
+    for place, (name, color) in enumerate(_PLOTTED):
+        values = curves[:, BLENDSHAPE_NAMES.index(name)]
+        x = np.linspace(0, plot.shape[1] - 1, count)
+        points = np.stack([x, 112 - 100 * values.clip(0, 1)], 1).round().astype(np.int32)
+        cv2.polylines(plot, [points], False, color, 1, cv2.LINE_AA)
+        cv2.putText(plot, name, (8 + 150 * place, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.45, color, 1, cv2.LINE_AA)
+    _write(np.concatenate([faces, plot]), path)
+
+
+def _shown(
+    renderer: PortraitRenderer,
+    conditions: torch.Tensor,
+    place: int,
+    view: torch.Tensor,
+    box: tuple[slice, slice],
+) -> NDArray[np.uint8]:
+    """The render over grey, cut out."""
+    image, alpha = renderer.render(conditions, place, view)
+    over = image.numpy() + GREY * (1 - alpha.numpy()[..., None])
+    return np.rint(np.clip(over[box], 0, 1) * 255).astype(np.uint8)
+
+
 def _conditions(renderer: PortraitRenderer, curves: NDArray[np.float32]) -> torch.Tensor:
     count = len(curves)
     return renderer.conditions(
@@ -127,8 +178,20 @@ def _write_sheet(shown: dict[str, list[NDArray[np.uint8]]], path: Path) -> None:
     for name, pictures in shown.items():
         chosen = [pictures[i] for i in np.linspace(0, len(pictures) - 1, 6).astype(int)]
         height = round(TILE * chosen[0].shape[0] / chosen[0].shape[1])
-        tiles = [cv2.resize(picture, (TILE, height), interpolation=cv2.INTER_AREA) for picture in chosen]
-        cv2.putText(tiles[0], name, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (20, 20, 20), 1, cv2.LINE_AA)
+        tiles = [
+            np.asarray(cv2.resize(picture, (TILE, height), interpolation=cv2.INTER_AREA), np.uint8)
+            for picture in chosen
+        ]
+        tiles[0] = _written(tiles[0], name)
         rows.append(np.concatenate(tiles, axis=1))
+    _write(np.concatenate(rows), path)
+
+
+def _written(tile: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
+    font, black = cv2.FONT_HERSHEY_SIMPLEX, (20, 20, 20)
+    return np.asarray(cv2.putText(tile.copy(), text, (6, 18), font, 0.5, black, 1, cv2.LINE_AA), np.uint8)
+
+
+def _write(picture: NDArray[np.uint8], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), cv2.cvtColor(np.concatenate(rows), cv2.COLOR_RGB2BGR))
+    cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))

@@ -1,10 +1,11 @@
-"""Speech-matched expressions for the road that speaks: voice -> generator -> codebook -> blinks (III-E)."""
+"""Speech-matched expressions: voice -> generator, raises on accents -> codebook -> blinks (III-E)."""
 
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from synctalk.expression.accents import Raises, raise_habit
 from synctalk.expression.blinks import BlinkHabit, Blinks, blink_statistics
 from synctalk.expression.codebook import Codebook, CodebookStream
 from synctalk.expression.generator import STYLES, ExpressionGenerator, ExpressionStream
@@ -13,6 +14,7 @@ from synctalk.face_sync.blendshapes import CORE_SEVEN, SMILE, blendshape_indices
 
 Curves = NDArray[np.float32]
 LIDS = blendshape_indices("eyeBlinkLeft", "eyeBlinkRight")
+BROWS_UP = blendshape_indices("browInnerUp", "browOuterUpLeft", "browOuterUpRight")
 BROWS_AND_SMILE = (*(column for column in CORE_SEVEN if column not in LIDS), *SMILE)
 
 
@@ -35,7 +37,7 @@ class GeneratedExpression:
         style: a learnt style, or None to take the manner from the voice.
         strength: of the style, 0 to 1.
         blinks_per_minute: None keeps the avatar's own habit.
-        seed: of the blinks.
+        seed: of blinks and raised brows.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class GeneratedExpression:
     ) -> None:
         self._voice = RunningVoice()
         self._stream = ExpressionStream(generator, style, strength)
+        self._raises = Raises(raise_habit(style, strength), seed)
         self._codebook = None if codebook is None else CodebookStream(codebook)
         habit = blink_habit(own)
         if blinks_per_minute is not None:
@@ -70,7 +73,10 @@ class GeneratedExpression:
         Returns:
             float32 [n,52].
         """
-        made = self._stream.push(self._voice.normalise(features))
+        heard = self._voice.normalise(features)
+        made = self._stream.push(heard)
+        made[:, list(BROWS_UP)] += self._raises.push(heard)[:, None]
+        made = made.clip(0, 1)
         if self._codebook is not None:
             made = self._codebook.push(made)
         out = np.array(source, np.float32)
