@@ -23,6 +23,7 @@ from synctalk.video import probe, read_frames
 FPS = 25
 _STRIDE = 5  # every fifth frame is looked at closely
 _SYNC_SECONDS = 20
+_RIGHT_EAR, _LEFT_EAR = 234, 454  # mesh points before the subject's ears
 _THUMB = (64, 36)
 _CUT_LEAST = 12.0  # mean difference of two thumbnails, 0..255, that can be a cut
 _CUT_FACTOR = 6.0  # and how far it must stand out from the differences around it
@@ -245,7 +246,10 @@ def judge_sync(video: Path, sound: SoundMeasures, frames: int, threads: int = 2)
 def head_degrees(landmarks478: NDArray[np.float32]) -> NDArray[np.float64]:
     """Yaw and pitch in degrees, [n, 2]: zero facing the camera, yaw positive to the subject's left."""
     template = ReadOut.from_pretrained().template.double().numpy()
-    return np.degrees(align(landmarks478, template)[1][:, :2]) * np.array([-1.0, 1.0])
+    # The template is not turned straight to the camera itself: its ears lie at different depths.
+    across = template[_LEFT_EAR] - template[_RIGHT_EAR]
+    own = np.degrees(np.arctan2(across[2], across[0]))
+    return np.degrees(align(landmarks478, template)[1][:, :2]) * np.array([-1.0, 1.0]) + [own, 0.0]
 
 
 def mouth_shapes(landmarks478: NDArray[np.float32]) -> int:
