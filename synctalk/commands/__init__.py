@@ -14,6 +14,7 @@ COMMANDS = {
     "express": "make the expression curves of a voice",
     "train-expression": "train the shared expression generator and codebook",
     "judge-expression": "measure expression generator, codebook and blinks against true curves",
+    "train-torso": "train the torso restorer alone: of one avatar or the shared one",
     "sync": "judge how well lips and sound of a video agree",
     "track": "head poses of a video, one steady pose per frame",
     "check": "look at a video before training: will it make a good avatar?",

@@ -42,18 +42,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="phone times (NPZ with phones, phone_start, phone_end; or JSON), one for each sound: "
         "also report the shares of shut and open mouths",
     )
+    parser.add_argument(
+        "--torso",
+        action="store_true",
+        help="with --truth: only the torso restorer's figures, with and without it",
+    )
     parser.add_argument("--work", type=Path, metavar="DIR", help="keep the measurements of the truth here")
     parser.add_argument("--video", type=Path, metavar="MP4", help="also write truth and render side by side")
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print a table."""
+    if args.torso:
+        return _torso(args)
     figures = _voices(args) if args.audio else _truth(args)
     for key, value in figures.items():
         print(f"{key:24} {value:.4f}" if isinstance(value, float) else f"{key:24} {value}")
-    if args.json is not None:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    _keep(figures, args.json)
+    return 0
+
+
+def _keep(figures: dict[str, Any], path: Path | None) -> None:
+    """Writes the figures as JSON, where asked to."""
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+def _torso(args: argparse.Namespace) -> int:
+    from synctalk.evaluation.torso import evaluate_torso, table
+
+    if args.truth is None:
+        raise TrainingError("--torso needs --truth VIDEO.")
+    with tempfile.TemporaryDirectory(prefix="synctalk-") as scratch:
+        work = args.work or Path(scratch)
+        figures = evaluate_torso(args.avatar, args.truth, frames=args.frames, work=work, report=log.info)
+    print(table(figures))
+    _keep(figures, args.json)
     return 0
 
 

@@ -68,7 +68,7 @@ def seam_hole(face: Mask, hair: Mask, region: Mask, cover: Map, widen_px: int, s
         return None
 
     allowed = region[begin:] & ~hair[begin:]
-    hole = widened(strength, widen_px // 2) & halved(allowed, half)
+    hole = np.minimum(widened(strength, widen_px // 2), halved(allowed, half))
     hole = np.asarray(cv2.resize(cv2.blur(hole, (window, window)), (width, height - begin)), np.uint8)
     full = np.zeros_like(face)
     full[begin:] = hole & allowed

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from synctalk.errors import TrainingError
+from synctalk.half_precision import has_bfloat16
 from synctalk.logs import get_logger
 from synctalk.torso.masks import cheeks_and_chin
 from synctalk.torso.restorer import TorsoRestorer
@@ -36,14 +37,23 @@ class TorsoTraining:
     minutes: float = 2.0  # wall-clock bound; the fast profile's budget
     steps: int = 3000  # upper bound
     batch: int = 4
-    crop: tuple[int, int] = (192, 256)  # height, width around the jaw, at 512 px
+    crop: tuple[int, int] = (160, 224)  # height, width around the jaw, at 512 px
     widening_px: tuple[float, float] = (10.0, 30.0)  # the paper's random range at 512 px
     rotation_deg: float = 15.0  # source frames are turned, for poses the footage lacks
     scale: tuple[float, float] = (0.9, 1.15)
     erosion_px: float = 4.0  # a rendered face can be smaller than the matte
+    partial: float = 0.5  # how often only a stretch of the seam is cut, as where only the chin has moved
+    tint: float = 0.0  # spread of random colour casts, for a restorer that is to meet other people
     learning_rate: float = 2e-3
     perceptual_weight: float = 0.3
+    perceptual_every: int = 2  # steps between perceptual terms; they cost as much as all the rest
+    least_steps: int = 300  # are made even if the minutes are over: on a busy machine they pass quickly
     seed: int = 0
+
+    @classmethod
+    def shared(cls) -> "TorsoTraining":
+        """For the restorer that ships with the library: several people, under changing colours."""
+        return cls(minutes=15.0, steps=8000, tint=0.06, learning_rate=3e-3)
 
 
 def _lines(landmarks: np.ndarray) -> tuple[float, float]:
@@ -73,7 +83,7 @@ def cut_hole(
     height, width = settings.crop
     unit = frame.shape[0] / 512
     jaw = landmarks[2:15]
-    centre = np.array([jaw[:, 0].mean(), 0.4 * _lines(landmarks)[0] + 0.6 * jaw[:, 1].max()])
+    centre = np.array([jaw[:, 0].mean(), 0.3 * _lines(landmarks)[0] + 0.7 * jaw[:, 1].max()])
     centre += generator.normal(0, 8, 2) * unit
     scale = generator.uniform(*settings.scale) / unit
     turn = cv2.getRotationMatrix2D(
@@ -87,11 +97,31 @@ def cut_hole(
     points = landmarks @ turn[:, :2].T + turn[:, 2]
     reach = float(generator.uniform(*settings.widening_px))
     widened = cheeks_and_chin(matte, *_lines(points), reach).astype(np.float32)
+    if generator.random() < settings.partial:
+        widened *= _stretch(points[3:14], widened.shape, generator)
     shrink = float(generator.uniform(0, settings.erosion_px))
     inside = (matte >= 128).astype(np.uint8)
     kept = (cv2.distanceTransform(inside, cv2.DIST_L2, 3) > shrink).astype(np.float32)
-    alpha = cv2.GaussianBlur(kept, (0, 0), 1.2)
-    return target.astype(np.float32) / 255, alpha, widened
+    alpha = cv2.GaussianBlur(kept, (0, 0), float(generator.uniform(0.8, 2.0)))
+    return _tinted(target.astype(np.float32) / 255, generator, settings.tint), alpha, widened
+
+
+def _stretch(jaw: np.ndarray, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
+    """float32 [h,w], 1 around a random stretch of the jaw line `jaw` [n,2] px."""
+    first = int(generator.integers(0, len(jaw) - 2))
+    last = int(generator.integers(first + 2, len(jaw) + 1))
+    kept = np.zeros(shape[:2], np.float32)
+    line = np.round(jaw[first:last]).astype(np.int32)
+    cv2.polylines(kept, [line], False, 1.0, thickness=int(generator.integers(50, 90)))
+    return kept
+
+
+def _tinted(picture: np.ndarray, generator: np.random.Generator, spread: float) -> np.ndarray:
+    """A picture float32 [h,w,3] in [0,1] under a random colour cast."""
+    if spread == 0:
+        return picture
+    gain = np.exp(generator.normal(0, spread, 3) + generator.normal(0, spread)).astype(np.float32)
+    return np.clip(picture * gain, 0, 1)
 
 
 def _batch(
@@ -146,26 +176,26 @@ def train_torso(
             raise TrainingError("The torso restorer found no frame with a face to learn from.")
     torch.manual_seed(settings.seed)
     generator = np.random.default_rng(settings.seed)
-    restorer = TorsoRestorer.load(start) if start else TorsoRestorer()
+    restorer = TorsoRestorer.load(start, torch.float32) if start else TorsoRestorer()
     restorer.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     perceptual = PerceptualLoss()
     optimizer = torch.optim.Adam(restorer.parameters(), lr=settings.learning_rate)
+    seen = torch.zeros(())
     begin = time.monotonic()
-    budget = settings.minutes * 60
     step = 0
-    while step < settings.steps and (time.monotonic() - begin) < budget:
-        share = max(step / settings.steps, (time.monotonic() - begin) / budget)
+    while (share := _progress(step, time.monotonic() - begin, settings)) < 1:
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * min(1.0, (step + 1) / 20) * (1 - share) ** 0.9
         targets, alphas, widened = _batch(subjects, generator, settings)
-        results = restorer(targets * alphas, alphas, targets, widened)
+        with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16()):
+            results = restorer(targets * alphas, alphas, targets, widened).float()
         hole = (1 - alphas) * widened
         pixel = (results - targets).abs().sum() / (3 * hole.sum().clamp_min(1))  # 0 outside the hole
-        seen = sum(
-            perceptual(result.permute(1, 2, 0), perceptual.features(target.permute(1, 2, 0)))
-            for result, target in zip(results, targets, strict=True)
-        ) / len(targets)
-        loss = pixel + settings.perceptual_weight * seen
+        loss = pixel
+        if step % settings.perceptual_every == 0:
+            with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16()):
+                seen = _perceptual(perceptual, results, targets).float()
+            loss = loss + settings.perceptual_every * settings.perceptual_weight * seen
         if not torch.isfinite(loss):
             raise TrainingError(f"The torso restorer diverged at step {step}; lower its learning rate.")
         optimizer.zero_grad(set_to_none=True)
@@ -179,6 +209,18 @@ def train_torso(
     restorer.eval().save(path)
     log.info("Torso restorer: %d steps in %.0f s, kept in %s.", step, time.monotonic() - begin, path)
     return restorer
+
+
+def _progress(step: int, seconds: float, settings: TorsoTraining) -> float:
+    """How much of the training is done; 1 and more is all of it."""
+    in_time = min(seconds / (60 * settings.minutes), step / settings.least_steps)
+    return max(step / settings.steps, in_time)
+
+
+def _perceptual(distance: PerceptualLoss, results: Tensor, targets: Tensor) -> Tensor:
+    """Mean perceptual distance of [B,3,h,w] pictures."""
+    pairs = zip(results.permute(0, 2, 3, 1), targets.permute(0, 2, 3, 1), strict=True)
+    return torch.stack([distance(result, distance.features(target)) for result, target in pairs]).mean()
 
 
 @torch.inference_mode()
@@ -196,7 +238,7 @@ def hole_psnr(
         frames: int [n], indices.
         settings: ranges of the holes; the same seed cuts the same holes.
     """
-    settings = settings or TorsoTraining()
+    settings = replace(settings or TorsoTraining(), partial=0.0, tint=0.0)
     generator = np.random.default_rng(settings.seed + 1)
     squared, pixels = 0.0, 0.0
     for index in frames:

@@ -1,12 +1,14 @@
 """The torso restorer fills the hole and touches nothing else."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from synctalk.errors import AvatarError
+from synctalk.tensor_file import read_tensors, write_tensors
 from synctalk.torso.masks import cheeks_and_chin, widen
-from synctalk.torso.restorer import TorsoRestorer, pyramid_fill
+from synctalk.torso.restorer import TorsoRestorer, from_blocks, pyramid_fill, to_blocks
 
 
 def disc(height: int, width: int, row: int, column: int, radius: float) -> np.ndarray:
@@ -31,7 +33,7 @@ def trained_looking() -> TorsoRestorer:
     """A restorer whose last layer is not zero, so that it does change holes."""
     torch.manual_seed(0)
     restorer = TorsoRestorer()
-    torch.nn.init.normal_(restorer.leave.weight, std=0.1)
+    torch.nn.init.normal_(restorer.net.leave.weight, std=0.1)
     return restorer.eval()
 
 
@@ -56,6 +58,35 @@ def test_what_lies_under_the_widened_mask_never_shows(scene):
     np.testing.assert_array_equal(before, restorer.fill(**changed))
 
 
+@pytest.mark.parametrize("size", [(48, 64), (80, 112), (176, 208)])
+def test_the_fast_path_makes_the_same_picture_as_the_one_for_training(size):
+    generator = np.random.default_rng(1)
+    alpha = cv2.GaussianBlur((generator.random(size) > 0.7).astype(np.float32), (0, 0), 2)
+    blotches = cv2.GaussianBlur(generator.random(size).astype(np.float32), (0, 0), 6)
+    widened = (blotches > 0.5).astype(np.float32)
+    face = generator.random((*size, 3), np.float32) * alpha[..., None]
+    background = generator.random((*size, 3), np.float32)
+    restorer = trained_looking()
+    given = (face, alpha[..., None], background, widened[..., None])
+    with torch.inference_mode():
+        plain = restorer(*(torch.from_numpy(part).permute(2, 0, 1)[None] for part in given))
+    fast = restorer.fill(face, alpha, background, widened)
+    np.testing.assert_allclose(fast, plain[0].permute(1, 2, 0).numpy(), atol=1e-5)
+
+
+def test_blocks_and_back_is_the_same_picture():
+    picture = torch.rand(2, 5, 16, 24)
+    assert to_blocks(picture).shape == (2, 80, 4, 6)
+    assert torch.equal(from_blocks(to_blocks(picture)), picture)
+
+
+def test_half_precision_changes_no_grey_level_by_much(tmp_path, scene):
+    restorer = trained_looking()
+    restorer.save(tmp_path / "torso.safetensors")
+    half = TorsoRestorer.load(tmp_path / "torso.safetensors", torch.bfloat16)
+    np.testing.assert_allclose(half.fill(**scene), restorer.fill(**scene), atol=3 / 255)
+
+
 def test_the_smooth_fill_continues_a_constant_picture():
     known = torch.ones(1, 1, 64, 48)
     known[..., 20:40, 10:30] = 0
@@ -66,7 +97,7 @@ def test_the_smooth_fill_continues_a_constant_picture():
 def test_a_restorer_comes_back_from_its_file(tmp_path, scene):
     restorer = trained_looking()
     restorer.save(tmp_path / "torso.safetensors")
-    again = TorsoRestorer.load(tmp_path / "torso.safetensors")
+    again = TorsoRestorer.load(tmp_path / "torso.safetensors", torch.float32)
     np.testing.assert_allclose(again.fill(**scene), restorer.fill(**scene), atol=2e-3)
 
 
@@ -74,6 +105,15 @@ def test_a_damaged_file_is_named(tmp_path):
     path = tmp_path / "torso.safetensors"
     path.write_bytes(b"nonsense")
     with pytest.raises(AvatarError, match=r"torso\.safetensors"):
+        TorsoRestorer.load(path)
+
+
+def test_a_file_of_an_older_version_says_what_to_do(tmp_path):
+    path = tmp_path / "torso.safetensors"
+    TorsoRestorer().save(path)
+    tensors, settings = read_tensors(path)
+    write_tensors(path, tensors, {"widths": settings["widths"]})
+    with pytest.raises(AvatarError, match=r"version 1.*synctalk train-torso"):
         TorsoRestorer.load(path)
 
 

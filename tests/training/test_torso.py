@@ -37,9 +37,13 @@ def footage() -> Footage:
 def test_a_hole_lies_between_face_and_background(footage):
     generator = np.random.default_rng(0)
     target, alpha, widened = cut_hole(
-        footage.frames[0], footage.mattes[0, 0], footage.landmarks68[0], generator, TorsoTraining()
+        footage.frames[0],
+        footage.mattes[0, 0],
+        footage.landmarks68[0],
+        generator,
+        TorsoTraining(partial=0.0),
     )
-    assert target.shape == (192, 256, 3) and alpha.shape == widened.shape == (192, 256)
+    assert target.shape == (160, 224, 3) and alpha.shape == widened.shape == (160, 224)
     hole = (1 - alpha) * widened
     assert 0.01 < hole.mean() < 0.4
     assert hole[alpha > 0.99].max() < 0.02
@@ -58,6 +62,32 @@ def test_a_short_training_beats_the_smooth_fill_and_the_gap(footage, tmp_path):
     assert gap < smooth < healed
     assert seen == [25, 50]
     assert (tmp_path / "t.safetensors").exists()
+
+
+def test_a_partial_hole_is_part_of_the_whole_one(footage):
+    whole, part = (
+        cut_hole(
+            footage.frames[0],
+            footage.mattes[0, 0],
+            footage.landmarks68[0],
+            np.random.default_rng(3),
+            TorsoTraining(partial=share),
+        )[2]
+        for share in (0.0, 1.0)
+    )
+    assert 0 < part.sum() < whole.sum()
+    assert (part <= whole).all()
+
+
+def test_a_busy_machine_does_not_cut_the_training_short(footage, tmp_path):
+    seen: list[float] = []
+    settings = replace(
+        TorsoTraining(), steps=1000, least_steps=25, minutes=1e-6, batch=1, crop=(64, 96), perceptual_every=50
+    )
+    train_torso(
+        footage, tmp_path / "t.safetensors", settings=settings, report=lambda r: seen.append(r["step"])
+    )
+    assert seen == [25]
 
 
 def test_footage_without_a_face_is_refused(footage, tmp_path):
