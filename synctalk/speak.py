@@ -46,6 +46,7 @@ from synctalk.speaking.sound import FPS, MAX_SECONDS, Piece, Recording, from_tex
 from synctalk.speaking.subtitles import Subtitles
 from synctalk.speaking.transparent import TransparentWriter
 from synctalk.speech.captions import to_srt
+from synctalk.speech.mel import mel_spectrogram
 from synctalk.speech.voice_activity import speech_mask
 from synctalk.speech.words import Word
 from synctalk.video import Planes, VideoWriter
@@ -213,7 +214,7 @@ def open_voice(
 @functools.cache
 def shared_encoder() -> AudioVisualEncoder:
     """The audio-visual encoder, loaded at first use and shared; it keeps nothing between calls."""
-    return AudioVisualEncoder.from_pretrained()
+    return AudioVisualEncoder.from_pretrained().in_half_precision()
 
 
 @functools.cache
@@ -246,13 +247,14 @@ def _moments(
             yield moment
 
 
-def _hear(clock: Clock, with_manner: bool, voice: NDArray[np.float32]) -> Heard:
-    """Everything that is read from the voice, mono 16 kHz [n], frame by frame."""
+def _hear(clock: Clock, with_manner: bool, voice: NDArray[np.float32], first: int, count: int) -> Heard:
+    """What is read from frames `first` to `first + count` of the voice, mono 16 kHz [n]."""
     with clock.measure("lips"):
-        lips = shared_encoder().encode(voice)
+        lips = shared_encoder().encode_mel(mel_spectrogram(voice), count, first)
     with clock.measure("manner"):
-        silence = ~speech_mask(voice)
-        manner = voice_features(voice) if with_manner else np.zeros((len(lips), 0), np.float32)
+        rows = slice(first, first + count)
+        silence = ~speech_mask(voice)[rows]
+        manner = voice_features(voice)[rows] if with_manner else np.zeros((len(lips), 0), np.float32)
     return Heard(lips, silence, manner)
 
 

@@ -78,8 +78,9 @@ class Heard:
         )
 
 
-Listener = Callable[[NDArray[np.float32]], Heard]
-"""float32 [n] at 16 kHz -> what is heard in its frames; reaches at most MEL_REACH frames to each side."""
+Listener = Callable[[NDArray[np.float32], int, int], Heard]
+"""(sound float32 [n] at 16 kHz, first frame, number of frames) -> what is heard in those frames of it; it may
+listen to MEL_REACH frames before and after them."""
 
 
 def listen(pieces: Iterable[Piece], hear: Listener) -> Iterator[tuple[Heard | None, Piece | None]]:
@@ -96,7 +97,7 @@ def listen(pieces: Iterable[Piece], hear: Listener) -> Iterator[tuple[Heard | No
     def heard(count: int) -> Heard:
         window = np.concatenate([past, waiting[: count * SAMPLES_PER_FRAME + margin]])
         first = len(past) // SAMPLES_PER_FRAME
-        return hear(window)[first : first + count]
+        return hear(window, first, count)
 
     for piece in pieces:
         waiting = np.concatenate([waiting, piece.voice])

@@ -118,3 +118,11 @@ def test_the_embedded_encoder_shuts_up_in_silence() -> None:
     features = embedded.encode(np.zeros(16000, np.float32))
     assert torch.allclose(features, features[:1].expand_as(features), atol=1e-4)
     assert (features >= 0).all()
+
+
+def test_half_precision_changes_features_by_less_than_a_fiftieth_of_their_size():
+    sound = np.random.default_rng(0).normal(0, 0.1, 16000).astype(np.float32)
+    exact = AudioVisualEncoder.from_pretrained().encode(sound)
+    quick = AudioVisualEncoder.from_pretrained().in_half_precision().encode(sound)
+    assert quick.dtype == torch.float32
+    assert (quick - exact).norm() < 0.02 * exact.norm()

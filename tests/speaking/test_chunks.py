@@ -7,6 +7,7 @@ from synctalk.face_sync.audio_visual_encoder import AudioVisualEncoder
 from synctalk.portrait.silence import silence_weights
 from synctalk.speaking.chunks import CLOSING, FIRST_CHUNK, Heard, Listener, chunks, listen
 from synctalk.speaking.sound import SAMPLES_PER_FRAME, Recording
+from synctalk.speech.mel import mel_spectrogram
 
 
 def hum(seconds: float, rate: int = 16000) -> np.ndarray:
@@ -21,9 +22,10 @@ def whole(seconds: float) -> np.ndarray:
     return np.pad(voice, (0, -len(voice) % SAMPLES_PER_FRAME))
 
 
-def nothing(voice: np.ndarray) -> Heard:
-    frames = -(-len(voice) // SAMPLES_PER_FRAME)
-    return Heard(torch.zeros(frames, 512), np.zeros(frames, bool), np.zeros((frames, 0), np.float32))
+def nothing(voice: np.ndarray, first: int, count: int) -> Heard:
+    assert first >= 0
+    assert (first + count) * SAMPLES_PER_FRAME <= len(voice)
+    return Heard(torch.zeros(count, 512), np.zeros(count, bool), np.zeros((count, 0), np.float32))
 
 
 @pytest.fixture(scope="module")
@@ -31,18 +33,23 @@ def hear() -> Listener:
     torch.manual_seed(0)
     encoder = AudioVisualEncoder().eval()
 
-    def everything(voice: np.ndarray) -> Heard:
-        lips = encoder.encode(voice)
-        return Heard(lips, np.zeros(len(lips), bool), voice_features(voice))
+    def everything(voice: np.ndarray, first: int, count: int) -> Heard:
+        lips = encoder.encode_mel(mel_spectrogram(voice), count, first)
+        return Heard(lips, np.zeros(count, bool), voice_features(voice)[first : first + count])
 
     return everything
+
+
+def all_heard(hear: Listener, seconds: float) -> Heard:
+    voice = whole(seconds)
+    return hear(voice, 0, len(voice) // SAMPLES_PER_FRAME)
 
 
 @pytest.mark.parametrize("seconds", [0.1, 2.0, 5.34])
 def test_chunks_give_what_the_whole_recording_gives(hear, seconds):
     features = listen(Recording((hum(seconds), 16000)), hear)
     made = [(chunk, slice(chunk.before, chunk.before + chunk.frames)) for chunk in chunks(features)]
-    expected = hear(whole(seconds))
+    expected = all_heard(hear, seconds)
     lips = torch.cat([chunk.lips[inside] for chunk, inside in made])
     assert torch.allclose(lips, expected.lips, atol=1e-4)
     manner = np.concatenate([chunk.manner[inside] for chunk, inside in made])
@@ -51,7 +58,7 @@ def test_chunks_give_what_the_whole_recording_gives(hear, seconds):
 
 def test_context_of_a_chunk_is_its_neighbours(hear):
     features = listen(Recording((hum(5), 16000)), hear)
-    expected = hear(whole(5))
+    expected = all_heard(hear, 5)
     for chunk in chunks(features):
         first = chunk.start - chunk.before
         assert torch.allclose(chunk.lips, expected.lips[first : first + len(chunk.lips)], atol=1e-4)
