@@ -8,19 +8,23 @@ import argparse
 import importlib.util
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
+try:
+    import spaces  # before anything that starts CUDA
+except ImportError:  # only a Space on ZeroGPU needs it
+    spaces = None
+
 import gradio as gr
-import spaces  # before anything that starts CUDA
-from spaces.config import Config
 
 from synctalk.errors import SyncTalkError
 from synctalk.interface import handlers, jobs, panels, style
 from synctalk.interface.avatar_tab import make_avatar_tab
-from synctalk.interface.examples import EXAMPLES, Example, Film, films, make_films
+from synctalk.interface.examples import EXAMPLES, Example, Film, make_films, ready_films
 from synctalk.interface.handlers import Handlers
 from synctalk.interface.studio import Studio
 from synctalk.logs import set_up_logging
@@ -58,8 +62,13 @@ NOTE = (
 )
 
 
-def build(studio: Studio) -> gr.Blocks:
+def build(studio: Studio, examples: Sequence[Example] = EXAMPLES, videos: Path = EXAMPLE_VIDEOS) -> gr.Blocks:
     """The whole page.
+
+    Args:
+        studio: the avatars on offer.
+        examples: to click on.
+        videos: where the videos made of them beforehand lie.
 
     Raises:
         SyncTalkError: there is no avatar to show.
@@ -71,13 +80,13 @@ def build(studio: Studio) -> gr.Blocks:
     with gr.Blocks(title="SyncTalk++", analytics_enabled=False, delete_cache=keep) as page:
         gr.HTML(TITLE, elem_id="title")
         with gr.Tab("Speak"):
-            speak_tab(Handlers(studio, cards), films(EXAMPLE_VIDEOS, studio.places))
+            speak_tab(Handlers(studio, cards), examples, ready_films(videos, studio.places, examples))
         with gr.Tab("Make an avatar"):
             make_avatar_tab()
     return page
 
 
-def speak_tab(do: Handlers, ready: dict[Example, Film]) -> None:
+def speak_tab(do: Handlers, examples: Sequence[Example], ready: dict[Example, Film]) -> None:
     """The main tab: what is said on the left, who says it on the right; `ready` examples play at once."""
     cards = do.cards
     made = gr.State(None, time_to_live=KEEP_FILES_S, delete_callback=lambda kept: kept and kept.remove())
@@ -89,15 +98,11 @@ def speak_tab(do: Handlers, ready: dict[Example, Film]) -> None:
             with gr.Row():
                 go = gr.Button("Make the video", variant="primary", elem_id="go", scale=3)
                 stop = gr.Button("Stop", interactive=False, elem_id="stop", scale=1, min_width=90)
-            waiting = [example for example in EXAMPLES if example not in ready]
-            rows = [
-                (
-                    choice,
-                    panels.example_row([example.label for example in choice], bool(choice is not waiting)),
-                )
-                for choice in (list(ready), waiting)
-                if choice
-            ]
+            waiting = [example for example in examples if example not in ready]
+            watch, render = (
+                panels.example_row([example.label for example in some], ready=some is not waiting)
+                for some in (list(ready), waiting)
+            )
             face = panels.expression_panel()
             frame = panels.picture_panel()
         with gr.Column(scale=6, min_width=320, elem_id="stage"):
@@ -123,23 +128,19 @@ def speak_tab(do: Handlers, ready: dict[Example, Film]) -> None:
         )
         return making
 
-    jobs_running = [job(go.click)]
     filled = [avatar, gallery, said.kind, said.tabs, said.text, said.voice, face.preset, *face.values]
-    film = [go, stop, stage.tabs, stage.live, stage.film, stage.status, *stage.saves, made]
-    for choice, row in rows:
-        if choice[0] not in ready:
-            chosen = row.click(lambda place, choice=choice: do.fill(choice[place]), row, filled, **AT_ONCE)
-            jobs_running.append(job(chosen.then))
-    for choice, row in rows:
-        if choice[0] in ready:
-            row.click(lambda place, choice=choice: do.fill(choice[place]), row, filled, **AT_ONCE)
-            row.click(
-                lambda place, choice=choice: handlers.watch(ready[choice[place]]),
-                row,
-                film,
-                cancels=jobs_running,
-                **AT_ONCE,
-            ).then(None, js=PLAY_FILM, **AT_ONCE)
+    rendering = render.click(lambda place: do.fill(waiting[place]), render, filled, **AT_ONCE)
+    jobs_running = [job(go.click), job(rendering.then)]
+    shown = [go, stop, stage.tabs, stage.live, stage.film, stage.status, *stage.saves, made]
+    films = list(ready.items())
+    watch.click(lambda place: do.fill(films[place][0]), watch, filled, **AT_ONCE)
+    # The tab is opened first: what is put into a tab that is not there yet is lost.
+    room = watch.click(
+        lambda: handlers.begin(len(stage.saves)), None, shown[:-1], cancels=jobs_running, **AT_ONCE
+    )
+    room.then(lambda place: handlers.watch(films[place][1]), watch, shown, **AT_ONCE).then(
+        None, js=PLAY_FILM, **AT_ONCE
+    )
     stop.click(handlers.stopped, None, [go, stop, stage.status, stage.tabs], cancels=jobs_running, **AT_ONCE)
     wire_voice(do, said)
     wire_face(do, face, frame, avatar, stage)
@@ -222,8 +223,11 @@ def launch(page: gr.Blocks, host: str | None = None, port: int | None = None, **
 
 
 # On ZeroGPU the frames of a video are rendered in one call for which a GPU is lent; voice, lips, blending
-# and encoding stay outside. Elsewhere the decorator does nothing and the call is not used.
-render_on_gpu = spaces.GPU(duration=device.seconds_needed)(device.render_all)
+# and encoding stay outside. Elsewhere the call is not used.
+render_on_gpu = None
+if spaces is not None:
+    lent = spaces.GPU(duration=device.seconds_needed)(device.render_all)
+    render_on_gpu = lent if spaces.config.Config.zero_gpu else None
 
 
 def main() -> None:
@@ -236,12 +240,13 @@ def main() -> None:
     args = parser.parse_args()
     if args.make_examples:
         set_up_logging()
-        make_films(EXAMPLE_VIDEOS)
+        make_films(EXAMPLE_VIDEOS, Studio(args.avatars).places)
         return
-    studio = Studio(args.avatars, render_on_gpu if Config.zero_gpu else None)
+    studio = Studio(args.avatars, render_on_gpu)
     page = build(studio)
+    launch(page, args.host, args.port, prevent_thread_lock=True)
     threading.Thread(target=studio.warm, daemon=True).start()
-    launch(page, args.host, args.port)
+    page.block_thread()
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ video = speak(
     "Hello. I am an avatar, and I say whatever you type.",
     output="hello.mp4",
     avatar="ben",
-    voice="am_michael",
     expression=Expression(smile=0.4, head_motion="calm"),
 )
 print(f"{video.path}: {video.duration_s:.1f} s, {video.frames / video.seconds:.0f} frames per second")

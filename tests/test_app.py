@@ -1,7 +1,6 @@
 """The app without a browser: handlers, limits, and the road for programs."""
 
 import json
-import shutil
 import wave
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -102,11 +101,9 @@ def test_a_chosen_avatar_brings_its_own_voice(studio):
 
 
 def test_an_example_made_beforehand_is_shown_only_while_it_is_up_to_date(tiny_folder, tmp_path):
-    avatar = shutil.copytree(tiny_folder, tmp_path / "tiny")
-    example = Example("Short", str(avatar), "Hello.")
-    examples.make_films(tmp_path / "films", [example])
-    places = {str(avatar): str(avatar)}
-    film = examples.films(tmp_path / "films", places, [example])[example]
+    example, places = Example("Short", "tiny", "Hello."), {"tiny": str(tiny_folder)}
+    examples.make_films(tmp_path / "films", places, [example])
+    film = examples.ready_films(tmp_path / "films", places, [example])[example]
     made = film.copy()
     assert verify(made.video).intact and "Hello." in made.srt.read_text()
     with wave.open(str(made.wav)) as file, av.open(str(made.video)) as container:
@@ -114,9 +111,9 @@ def test_an_example_made_beforehand_is_shown_only_while_it_is_up_to_date(tiny_fo
         assert abs(file.getnframes() / file.getframerate() - frames / 25) <= 0.04
     *_, saved = handlers.watch(film)
     assert saved.folder != made.folder  # files of this visitor's own
-    assert not examples.films(tmp_path / "films", {}, [example])
+    assert not examples.ready_films(tmp_path / "films", {}, [example])
     changed = replace(example, preset="Warm")
-    assert not examples.films(tmp_path / "films", places, [changed])
+    assert not examples.ready_films(tmp_path / "films", places, [changed])
     made.remove()
 
 

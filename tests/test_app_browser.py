@@ -15,6 +15,7 @@ pytest.importorskip("gradio", reason="the app is an extra")
 playwright = pytest.importorskip("playwright.sync_api", reason="browser tests need playwright")
 
 import app  # noqa: E402
+from synctalk.interface.examples import Example, make_films  # noqa: E402
 from synctalk.interface.studio import Studio  # noqa: E402
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -33,10 +34,16 @@ PLAYING = """(id) => { const v = document.querySelector(`#${id} video`);
   return !!v && v.readyState >= 2 && v.currentTime > 0; }"""
 
 
+READY = Example("Made beforehand", "tiny", "Hello there.", "Warm")
+LIVE = Example("Made when asked for", "tiny", "Good evening.", "Sleepy")
+
+
 @pytest.fixture(scope="module")
-def url(tiny_folder: Path) -> Iterator[str]:
+def url(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     studio = Studio([str(tiny_folder)])
-    page = app.build(studio)
+    videos = tmp_path_factory.mktemp("videos")
+    make_films(videos, studio.places, [READY])
+    page = app.build(studio, [READY, LIVE], videos)
     _, address, _ = app.launch(page, "127.0.0.1", prevent_thread_lock=True, quiet=True)
     studio.warm()
     yield address
@@ -115,6 +122,34 @@ def test_typed_text_plays_early_and_can_be_downloaded(page, tmp_path):
     assert "Good morning." in (tmp_path / "film.srt").read_text()
     strangers = [r for r in requests if not r.startswith(("http://127.0.0.1", "blob:", "data:"))]
     assert not strangers
+
+
+def test_an_example_made_beforehand_plays_at_one_click_with_its_files(page, tmp_path):
+    page.get_by_role("button", name="Made beforehand").click()
+    page.wait_for_function(PLAYING, arg="film")
+    assert "made beforehand" in page.inner_text("#status")
+    assert page.input_value("#text textarea") == "Hello there."
+    for button, ending in (("#save-mp4", ".mp4"), ("#save-srt", ".srt"), ("#save-wav", ".wav")):
+        with page.expect_download() as download:
+            page.click(button)
+        assert download.value.suggested_filename.endswith(ending)
+    assert page.is_enabled("#go") and page.is_disabled("#stop")
+
+
+def test_another_example_is_rendered_at_one_click(page):
+    page.get_by_role("button", name="Made when asked for").click()
+    page.wait_for_function("() => document.querySelector('#film video')?.readyState >= 2", timeout=60_000)
+    assert page.input_value("#text textarea") == "Good evening." and page.is_enabled("#save-srt")
+
+
+def test_shape_and_background_show_in_the_still_before_anything_is_made(page):
+    page.click("#picture button")
+    for choice in ("Transparent", "9:16"):
+        source = page.get_attribute("#still img", "src")
+        page.get_by_label(choice, exact=True).check()
+        page.wait_for_function("(old) => document.querySelector('#still img').src !== old", arg=source)
+    height, width, _ = still(page).shape
+    assert height > 1.5 * width
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".mp3", ".m4a"])

@@ -86,7 +86,7 @@ class Film:
         return made
 
 
-def films(
+def ready_films(
     folder: Path, places: dict[str, str], examples: Iterable[Example] = EXAMPLES
 ) -> dict[Example, Film]:
     """The examples whose videos are there and up to date.
@@ -115,8 +115,8 @@ def films(
     return found
 
 
-def make_films(folder: Path, examples: Iterable[Example] = EXAMPLES) -> None:
-    """Make the examples' videos with the bundled avatars and the offline voices.
+def make_films(folder: Path, places: dict[str, str], examples: Iterable[Example] = EXAMPLES) -> None:
+    """Make the examples' videos, with the offline voices; the arguments are those of `ready_films`.
 
     Raises:
         AvatarError: an avatar is missing.
@@ -125,14 +125,14 @@ def make_films(folder: Path, examples: Iterable[Example] = EXAMPLES) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     lines = []
     for example in examples:
-        entry = _make_film(example, folder / example.file_name)
+        avatar = Avatar.from_pretrained(places.get(example.avatar, example.avatar))
+        entry = _make_film(example, avatar, folder / example.file_name)
         lines.append(f"{json.dumps(example.label)}: {json.dumps(entry, ensure_ascii=False)}")
     (folder / LIST).write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 
 
-def _make_film(example: Example, path: Path) -> dict[str, Any]:
+def _make_film(example: Example, avatar: Avatar, path: Path) -> dict[str, Any]:
     """One video, encoded with more care than there is time for in a live one; returns its entry."""
-    avatar = Avatar.from_pretrained(example.avatar)
     moments = stream(example.text, avatar=avatar, engine="kokoro", expression=PRESETS[example.preset])
     words: list[Word] = []
     with contextlib.ExitStack() as files:

@@ -155,6 +155,7 @@ def example_row(labels: list[str], ready: bool) -> Any:
         type="index",
         elem_id="ready-examples" if ready else "examples",
         elem_classes="examples",
+        visible=bool(labels),
     )
 
 

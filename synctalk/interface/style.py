@@ -51,9 +51,11 @@ footer { display: none !important; }
 #downloads:not(:has(button:not(:disabled), a)) { display: none; }
 #listen, #reset { align-self: center; }
 .examples button { font-size: .82rem; }
-.pairs { display: grid !important; grid-template-columns: 1fr 1fr; }
-.pairs > * { min-width: 0 !important; }
+.pairs > .form { display: grid; grid-template-columns: 1fr 1fr; }
+.pairs > .form > * { min-width: 0 !important; }
+.pairs > .form > :last-child:nth-child(odd) { grid-column: span 2; }
 #voice input { text-overflow: ellipsis; }
+#voice .icon-wrap { background: inherit; }
 @media (max-width: 767px) {
   .gradio-container { padding: 4px 10px !important; }
   #columns { gap: 10px; }
@@ -62,6 +64,7 @@ footer { display: none !important; }
   #still, #live, #film { height: 52vw !important; min-height: 180px; max-height: 40vh; }
   #still img, #live video, #film video { height: 100% !important; }
   #title p { display: none; }
+  .pairs input[type=number] { display: none; }
 }
 """
 
