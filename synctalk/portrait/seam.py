@@ -18,6 +18,8 @@ Map = NDArray[np.float32]
 Box = tuple[int, int, int, int]
 
 JAW_BEGINS, JAW_WHOLE = 0.62, 0.78  # of the face matte's height, from its top: cheeks stay as they are
+COVERING = 0.6  # strength where the rendered chin covers the neck: there only its shadow is missing
+GRAIN, GRAIN_PX = 4 / 255, 5  # largest value and window of the source's grain, given back to what is made up
 FAINT = 8  # of 255: a hole weaker than this is not worth computing
 GRID = 16  # sides of what the restorer gets are multiples of this, px
 
@@ -39,8 +41,8 @@ def seam_hole(face: Mask, hair: Mask, region: Mask, cover: Map, widen_px: int, s
             change.
         cover: float32 [h,w] in [0,1], the rendered face.
         widen_px: reach of the hole around the places where the jaws differ.
-        slack_px: a difference of this much is not yet one (mattes err as much), twice as much is a whole
-            one.
+        slack_px: an error to be expected of mattes; one and a half times as much is not yet a difference,
+            three times as much is a whole one.
 
     Returns:
         uint8 [h,w], 0 (leave) to 255 (make up); None where nothing is to be done.
@@ -57,13 +59,14 @@ def seam_hole(face: Mask, hair: Mask, region: Mask, cover: Map, widen_px: int, s
 
     # The mean over a window differs in proportion to the distance between two edges that run through it.
     window = 2 * round(slack_px * 2 / 3) + 1
-    step = 255 * slack_px / (2 * window)  # in a window's mean, per slack
+    step = 1.5 * 255 * slack_px / (2 * window)  # what begins to count, in a window's mean
     source = cv2.blur(halved(face[begin:], half), (window, window))
     covered = np.asarray(cv2.convertScaleAbs(cover[begin:], alpha=255), np.uint8)
     rendered = cv2.blur(halved(covered, half), (window, window))
     differs = np.maximum(cv2.absdiff(source, rendered).astype(np.float32) - np.float32(step), 0)
     slope = np.clip((2 * np.arange(half[1]) + 1) / max(whole - begin, 1), 0, 1) * (255 / step)
-    strength = np.minimum(differs * slope[:, None], 255).astype(np.uint8)
+    strength = np.minimum(differs * slope[:, None], 255)
+    strength = (strength * np.where(rendered > source, np.float32(COVERING), np.float32(1))).astype(np.uint8)
     if strength.max() <= FAINT:
         return None
 
@@ -105,6 +108,9 @@ def heal(
     behind = background(box) if callable(background) else background[here]
     soft = np.maximum(hole[here].astype(np.float32) - FAINT, 0) * np.float32(1 / (255 - FAINT))
     picture = restorer.fill(color[here], cover[here], behind, (soft > 0).astype(np.float32))
+    # What is made up is smoother than skin on film; an edge of the source is not let through as grain.
+    grain = np.clip(behind - cv2.blur(behind, (GRAIN_PX, GRAIN_PX)), -GRAIN, GRAIN)
+    picture = picture + grain * ((1 - cover[here]) * (soft > 0))[..., None]
     return box, picture, soft
 
 

@@ -75,7 +75,7 @@ def test_the_restorer_is_asked_only_where_the_source_s_chin_shows():
     assert restorer.called == 0
     out = sync(frame, *scene(chin=10))
     assert restorer.called == 1
-    assert (out[99, 64] == [255, 0, 0]).all()
+    assert np.abs(out[99, 64].astype(int) - [255, 0, 0]).max() <= 5  # red, and the source's grain
     assert (out[60, 64] == [0, 255, 0]).all()
     assert (out[~sync.region] == frame[~sync.region]).all()
 
