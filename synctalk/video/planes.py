@@ -79,11 +79,10 @@ class Planes:
         return Planes(self.data.copy(), self.height, self.width)
 
     def to_frame(self) -> av.VideoFrame:
-        """A frame for an encoder."""
-        frame = av.VideoFrame(self.width, self.height, "yuv420p")
+        """A frame for an encoder, of the same memory."""
+        rows = self.data.reshape(self.height * 3 // 2, self.width)
+        frame = av.VideoFrame.from_numpy_buffer(rows, format="yuv420p")
         frame.colorspace, frame.color_range = BT709, LIMITED
-        for plane, values in zip(frame.planes, (self.y, self.u, self.v), strict=True):
-            _rows(plane)[:, : plane.width] = values
         return frame
 
     def rgb(self) -> NDArray[np.uint8]:
