@@ -1,6 +1,7 @@
 """The whole road: sound in hand to a signed MP4 on disk, and how long a visitor waits."""
 
 import itertools
+import resource
 import subprocess
 import sys
 import tempfile
@@ -12,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synctalk.avatar import Avatar
-from synctalk.errors import AvatarError
+from synctalk.errors import AvatarError, SpeechError
 from synctalk.speak import Video, speak, stream
 from synctalk.speaking.painter import Painter
+from synctalk.speech.text_to_speech import shared_kokoro
 
 _RATE = 24000
+_SENTENCE = "The quick brown fox jumps over the lazy dog, and nobody in the village is surprised any more."
 _LOAD = """
 import sys, time
 import torch
@@ -30,6 +33,10 @@ print(time.perf_counter() - began)
 
 def run(seconds: float = 20.0, avatar: str | None = None, rounds: int = 3) -> dict[str, Any]:
     """Frames per second from end to end, seconds to the first frame, seconds to load, ms per stage.
+
+    `split_ms` is how long each stage was busy per frame; frames are painted side by side, so "render" and
+    "blend" count once per painter. `cpu_ms` is processor time per frame of all threads together, which other
+    work on the machine changes little: two idle cores give about 2000 / cpu_ms frames per second.
 
     Args:
         seconds: of speech to render in each round.
@@ -48,20 +55,26 @@ def run(seconds: float = 20.0, avatar: str | None = None, rounds: int = 3) -> di
     sound = (speech_like(seconds), _RATE)
     made: list[Video] = []
     first: list[float] = []
+    spent: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         speak(audio=(speech_like(1.0), _RATE), output=Path(folder) / "warm.mp4", avatar=painter)
         for _ in range(rounds):
+            began = time.process_time()
             made.append(speak(audio=sound, output=Path(folder) / "out.mp4", avatar=painter))
+            spent.append(1000 * (time.process_time() - began) / made[-1].frames)
             first.append(first_frame(painter, sound))
     best = min(made, key=lambda video: video.seconds)
     return {
         "avatar": painter.avatar.name,
         "size": list(painter.frame_size),
         "frames": best.frames,
+        "cpu_ms": round(min(spent), 2),
         "fps_end_to_end": round(best.frames / best.seconds, 1),
         "first_frame_s": round(min(first), 3),
         "load_s": round(min(load_time(str(name)) for _ in range(2)), 3),
         "split_ms": best.split_ms,
+        "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "voice_rtf": voice_rtf(),
     }
 
 
@@ -73,6 +86,10 @@ def table(result: dict[str, Any]) -> str:
         f"  {result['fps_end_to_end']:.1f} frames per second from end to end",
         f"  {result['first_frame_s']:.2f} s to the first frame",
         f"  {result['load_s']:.2f} s to load, torch apart",
+        f"  {result['cpu_ms']:.1f} ms of processor time per frame, {result['peak_mb']} MB at most",
+        f"  {result['voice_rtf']:.2f} s to make a second of voice from text (Kokoro)"
+        if result["voice_rtf"] is not None
+        else "  voice from text was not measured: Kokoro is not installed",
         "  ms per frame by stage (stages overlap):",
     ]
     lines += [f"    {stage:<12}{ms:7.2f}" for stage, ms in result["split_ms"].items()]
@@ -87,6 +104,21 @@ def first_frame(painter: Painter, sound: tuple[NDArray[np.float32], int]) -> flo
     spent = time.perf_counter() - began
     moments.close()
     return spent
+
+
+def voice_rtf(rounds: int = 2) -> float | None:
+    """Seconds Kokoro takes per second of voice, the best of some rounds; None where it is not installed."""
+    try:
+        kokoro = shared_kokoro()
+        kokoro.speak("Warm up.")
+        ratios = []
+        for _ in range(rounds):
+            began = time.perf_counter()
+            speech = kokoro.speak(_SENTENCE)
+            ratios.append((time.perf_counter() - began) * speech.rate / len(speech.samples))
+    except SpeechError:
+        return None
+    return round(min(ratios), 3)
 
 
 def load_time(avatar: str) -> float:
