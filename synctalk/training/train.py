@@ -118,6 +118,7 @@ def train_avatar(
     work.mkdir(parents=True, exist_ok=True)
     dataset = preprocess(video, work / "dataset", settings.preprocess, report)
     preprocessing = sum(dataset.about["seconds"].values()) / 60
+    worked = sum(dataset.about.get("processor_seconds", {}).values()) / 60
     with Stopwatch(work / "minutes.json") as watch:
         report(f"{len(dataset.train)} frames to train on, {len(dataset.validation)} held out")
         _train_portrait_part(dataset, work, settings.portrait, report, start_from)
@@ -133,6 +134,8 @@ def train_avatar(
             **({"started_from": earlier_training(Path(start_from))} if start_from is not None else {}),
             "preprocessing_s": dataset.about["seconds"],
             "minutes": round(preprocessing + watch.minutes(), 1),
+            "processor_minutes": round(worked + watch.processor_minutes(), 1),
+            **peak_memory(),
             "evaluation": {key: round(value, 4) for key, value in evaluation.figures.items()},
         }
         voice = voice or voice_like(load_audio(dataset.about["video"]))
@@ -166,20 +169,35 @@ class Stopwatch:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._before = float(json.loads(path.read_text())["minutes"]) if path.is_file() else 0.0
+        before = json.loads(path.read_text()) if path.is_file() else {}
+        self._before = float(before.get("minutes", 0)), float(before.get("processor_minutes", 0))
 
     def minutes(self) -> float:
-        """So far."""
-        return self._before + (time.monotonic() - self._start) / 60
+        """By the clock, so far."""
+        return self._before[0] + (time.monotonic() - self._start[0]) / 60
+
+    def processor_minutes(self) -> float:
+        """In the processor, all threads of this process together, so far."""
+        return self._before[1] + (time.process_time() - self._start[1]) / 60
 
     def __enter__(self) -> "Stopwatch":
-        self._start = time.monotonic()
+        self._start = time.monotonic(), time.process_time()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._path.write_text(json.dumps({"minutes": self.minutes()}))
+        spent = {"minutes": self.minutes(), "processor_minutes": self.processor_minutes()}
+        self._path.write_text(json.dumps(spent))
+
+
+def peak_memory() -> dict[str, int]:
+    """`peak_memory_mb` of this process, mapped pages of the dataset included; empty where nobody counts."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return {}
+    return {"peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}
 
 
 def earlier_training(work: Path) -> dict[str, float]:

@@ -34,7 +34,7 @@ TINY = TrainSettings(
         canonical_steps=50, deform_steps=50, max_gaussians=2000, validate_every=25, densify_every=25
     ),
     torso=TorsoTraining(minutes=0.05, steps=3),
-    codebook=CodebookTraining(steps=3),
+    codebook=CodebookTraining(steps=3, window=32),
     sheet_frames=2,
 )
 
