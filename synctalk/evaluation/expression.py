@@ -37,17 +37,27 @@ def correlation(a: Curves, b: Curves) -> float:
     return float(np.corrcoef(a, b)[0, 1])
 
 
-@torch.inference_mode()
 def generate_as_filmed(generator: ExpressionGenerator, clip: Filmed) -> Curves:
     """Coefficients [T,52] with each frame's own style given."""
-    features = torch.from_numpy(clip.features[None])
-    return np.asarray(generator(features, generator.styles(torch.from_numpy(clip.styles[None])))[0])
+    return _in_pieces(generator, clip, given=True)
+
+
+def generate_as_heard(generator: ExpressionGenerator, clip: Filmed) -> Curves:
+    """Coefficients [T,52] with the manner taken from the voice."""
+    return _in_pieces(generator, clip, given=False)
 
 
 @torch.inference_mode()
-def generate_as_heard(generator: ExpressionGenerator, clip: Filmed) -> Curves:
-    """Coefficients [T,52] with the manner taken from the voice."""
-    return np.asarray(generator(torch.from_numpy(clip.features[None]))[0])
+def _in_pieces(generator: ExpressionGenerator, clip: Filmed, given: bool) -> Curves:
+    """Ten seconds at a time, each with the past that can influence it: attention grows with the square."""
+    pieces = []
+    for start in range(0, len(clip.features), 250):
+        rows = slice(max(0, start - generator.reach), start + 250)
+        styles = torch.from_numpy(clip.styles[None, rows])
+        code = generator.styles(styles) if given else None
+        made = generator(torch.from_numpy(clip.features[None, rows]), code)[0]
+        pieces.append(made[start - rows.start :].numpy())
+    return np.concatenate(pieces)
 
 
 def compare(

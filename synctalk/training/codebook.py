@@ -157,7 +157,7 @@ def train_codebook(
         error = (missed.abs() * importance).mean()
         moving = (missed.diff(dim=1).abs() * importance).mean()
         beyond = (decoded - _EDGE).clamp_min(0).mean()
-        loss = error + settings.velocity_weight * moving + 20 * beyond + (0.0 if start else quantized.loss)
+        loss = error + settings.velocity_weight * moving + 60 * beyond + (0.0 if start else quantized.loss)
         if not torch.isfinite(loss):
             raise TrainingError(f"The codebook diverged at step {step}; lower its learning rate.")
         optimizer.zero_grad(set_to_none=True)

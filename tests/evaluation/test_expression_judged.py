@@ -54,7 +54,7 @@ def test_the_truth_itself_makes_no_error_and_the_baselines_do(curves):
         code = generator.styles(torch.from_numpy(styles[None]))
         own = generator(torch.from_numpy(features[None]), code)[0].numpy()
     table = compare(generator, Filmed(features, own, styles), curves, start=400)
-    assert table["generator"]["l1"] == 0 and table["generator"]["r"] == pytest.approx(1)
+    assert table["generator"]["l1"] < 1e-6 and table["generator"]["r"] == pytest.approx(1)
     assert table["mean face"]["aue"] > 0.01 and table["mean face"]["r"] == 0
     assert table["repeat"]["l1"] > 0.01
 
