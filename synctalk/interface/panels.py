@@ -21,9 +21,9 @@ SLIDERS = {
         "brow_inner_up": "Inner brows up",
     },
     "Eyes and mouth": {
-        "smile": "Smile",
         "eye_blink_left": "Left lid down",
         "eye_blink_right": "Right lid down",
+        "smile": "Smile",
     },
 }
 NAMES = [name for group in SLIDERS.values() for name in group]

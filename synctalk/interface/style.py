@@ -55,7 +55,7 @@ footer { display: none !important; }
 .pairs > .form > * { min-width: 0 !important; }
 .pairs > .form > :last-child:nth-child(odd) { grid-column: span 2; }
 #voice input { text-overflow: ellipsis; }
-#voice .icon-wrap { background: inherit; }
+#voice .secondary-wrap { padding-right: 1.2rem; }
 @media (max-width: 767px) {
   .gradio-container { padding: 4px 10px !important; }
   #columns { gap: 10px; }
@@ -64,7 +64,7 @@ footer { display: none !important; }
   #still, #live, #film { height: 52vw !important; min-height: 180px; max-height: 40vh; }
   #still img, #live video, #film video { height: 100% !important; }
   #title p { display: none; }
-  .pairs input[type=number] { display: none; }
+  .pairs .tab-like-container { display: none; }
 }
 """
 
