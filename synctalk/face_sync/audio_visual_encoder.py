@@ -113,7 +113,7 @@ class AudioVisualEncoder(nn.Module):
         save_file(_half(self.state_dict()), Path(path))
 
     def in_half_precision(self) -> AudioVisualEncoder:
-        """From now on `encode` multiplies in bfloat16: 2.3 times as fast where the processor does so natively;
+        """From now on `encode` multiplies in bfloat16, 2.3 times as fast where processors do so natively;
         features of speech are off by 0.3 %, which nobody sees. Elsewhere nothing changes.
         """
         if has_bfloat16():

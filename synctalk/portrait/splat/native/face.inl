@@ -192,7 +192,8 @@ void face_maps(FaceMaps& f) {
 
     // Towards hair the render fades out; everywhere else its own alpha is its edge.
     const Plane soft = p.make();
-    uint16_t* sums = reinterpret_cast<uint16_t*>(f.scratch + kFacePlanes * p.stride * (rows + 2 * margin));
+    const int64_t used = (kFacePlanes * p.stride * (rows + 2 * margin) + 63) / 64 * 64;
+    uint16_t* sums = reinterpret_cast<uint16_t*>(f.scratch + used);
     widen(p, hair, soft, spare, f.blur);
     blur(p, soft, soft, spare.a, sums, f.blur);
     for (int y = 0; y < rows; ++y) {

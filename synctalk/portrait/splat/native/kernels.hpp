@@ -88,7 +88,7 @@ constexpr int kFacePlanes = 7;
 inline int face_margin(int widen, int blur) { return 2 * (widen > blur ? widen : blur) + 2; }
 inline int64_t face_scratch_bytes(int width, int height, int widen, int blur) {
     const int64_t margin = face_margin(widen, blur), stride = width + 2 * margin + 64;
-    return kFacePlanes * stride * (height + 2 * margin) + 4 * (width + 64);
+    return kFacePlanes * stride * (height + 2 * margin) + 64 + 4 * (width + 64);
 }
 
 // Colours to be laid over 4:2:0 planes at luma row `y0`, column `x0`.
