@@ -21,8 +21,12 @@ from synctalk.video import VideoWriter, read_frames
 KEY_EVERY = 25
 SOURCE_CRF = 20
 MATTE_CRF = 24
-LARGEST_SOURCE = 18_000_000
-"""Bytes of source.mp4 beyond which it is encoded again, coarser, so that an avatar stays under 25 MB."""
+LARGEST_AVATAR = 24_800_000
+"""Bytes of a whole avatar, beyond which source.mp4 is encoded again, coarser."""
+REPORT_BYTES = 500_000
+"""What the report and the card take beside the files written here."""
+LEAST_SOURCE = 4_000_000
+"""Bytes that source.mp4 may always have."""
 THUMBNAIL = 256
 
 
@@ -39,10 +43,12 @@ def write_files(dataset: Dataset, parts: Path, out: Path) -> None:
         (out / part).unlink(missing_ok=True)
         if (parts / part).is_file():
             (out / part).write_bytes((parts / part).read_bytes())
+    (out / "source.mp4").unlink(missing_ok=True)
     write_motion(dataset, out / "motion.safetensors")
-    write_source(dataset, out / "source.mp4")
     write_mattes(dataset, out / "mattes.mp4")
     write_thumbnail(dataset, out / "thumbnail.jpg")
+    taken = REPORT_BYTES + sum(path.stat().st_size for path in out.iterdir() if path.is_file())
+    write_source(dataset, out / "source.mp4", max(LARGEST_AVATAR - taken, LEAST_SOURCE))
 
 
 def seal_avatar(
@@ -90,8 +96,11 @@ def write_motion(dataset: Dataset, path: Path) -> None:
     write_tensors(path, tensors | gauge)
 
 
-def write_source(dataset: Dataset, path: Path, crf: int = SOURCE_CRF) -> None:
-    """The source frames as they were filmed (not only the crop), with a key frame every second."""
+def write_source(dataset: Dataset, path: Path, largest: int, crf: int = SOURCE_CRF) -> None:
+    """The source frames as they were filmed (not only the crop), with a key frame every second.
+
+    Beyond `largest` bytes it is encoded again, coarser.
+    """
     video = dataset.about["video"]
     writer: VideoWriter | None = None
     left = dataset.kept
@@ -107,10 +116,10 @@ def write_source(dataset: Dataset, path: Path, crf: int = SOURCE_CRF) -> None:
             writer.write(np.ascontiguousarray(frame[:height, :width]))
     if writer is not None:
         writer.close()
-    if path.stat().st_size > LARGEST_SOURCE and crf < 32:
+    if path.stat().st_size > largest and crf < 32:
         # Six steps of crf halve the size.
-        more = max(1, round(6 * float(np.log2(path.stat().st_size / LARGEST_SOURCE)) + 0.5))
-        write_source(dataset, path, crf + more)
+        more = max(1, round(6 * float(np.log2(path.stat().st_size / largest)) + 0.5))
+        write_source(dataset, path, largest, crf + more)
 
 
 def write_mattes(dataset: Dataset, path: Path) -> None:
