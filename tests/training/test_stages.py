@@ -8,7 +8,7 @@ import torch
 
 from synctalk.errors import TrainingError
 from synctalk.portrait.canonical import CanonicalGaussians
-from synctalk.portrait.settings import PortraitSettings
+from synctalk.portrait.settings import PREDICTED, PortraitSettings
 from synctalk.training.fitting import Fit, most_varied
 from synctalk.training.fitting_crops import Crops, attention_windows
 from synctalk.training.fitting_density import double, keep_and_split
@@ -208,6 +208,17 @@ def test_training_goes_on_from_an_earlier_one_and_counts_its_steps(puppet, tmp_p
     assert min(values["step"] for values in seen) > SHORT.steps
     with pytest.raises(TrainingError, match="start from"):
         train_portrait(puppet, SHORT, tmp_path / "other", start_from=tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("predicted", PREDICTED)
+def test_each_initialisation_of_table_iv_trains_and_so_do_the_seven_alone(puppet, tmp_path, predicted):
+    training = dataclasses.replace(
+        SHORT, canonical_steps=12, deform_steps=8, predicted=predicted, core_only=predicted == "none"
+    )
+    model = train_portrait(puppet, training, tmp_path)
+    assert model.settings.predicted == predicted
+    assert len(model.settings.upper) == (7 if predicted == "none" else 15)
+    assert all(torch.isfinite(value).all() for value in model.state_dict().values())
 
 
 def canonical(count: int) -> tuple[CanonicalGaussians, torch.optim.Optimizer]:
