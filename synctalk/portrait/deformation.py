@@ -60,7 +60,7 @@ class Deformation(nn.Module):
             found = {name: regressor(hidden.float()) for name, regressor in self.regressors.items()}
         return Offsets(found["means"], found["quats"], found["scales"], found.get("colors"))
 
-    def half(
+    def of_half(
         self, features: Tensor, mask: Tensor, attention: nn.Sequential, condition: Tensor, lower: bool
     ) -> Tensor:
         """What `forward` gives for Gaussians of one half, side by side [n,10 or 13].
@@ -71,7 +71,7 @@ class Deformation(nn.Module):
         slope = next(layer.negative_slope for layer in attention if isinstance(layer, nn.LeakyReLU))
         device = features.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
-        regressors = self.regressors.values()
+        regressors = [r for r in self.regressors.values() if isinstance(r, nn.Linear)]
         with torch.autocast(device, enabled=False):
             return half_offsets(
                 features,
@@ -83,14 +83,14 @@ class Deformation(nn.Module):
                     self.from_feature.bias,
                     (self.from_lower if lower else self.from_upper).weight,
                 ),
-                [(layer.weight, layer.bias) for layer in self.trunk],
+                [(layer.weight, layer.bias) for layer in self.trunk if isinstance(layer, nn.Linear)],
                 (torch.cat([r.weight for r in regressors]), torch.cat([r.bias for r in regressors])),
                 slope,
                 dtype,
             )
 
     def split(self, made: Tensor) -> Offsets:
-        """The columns of `half` [n,10 or 13] by attribute."""
+        """The columns of `of_half` [n,10 or 13] by attribute."""
         parts = made.split(list(self.widths), dim=1)
         return Offsets(parts[0], parts[1], parts[2], parts[3] if len(parts) > 3 else None)
 

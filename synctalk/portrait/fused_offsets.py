@@ -50,7 +50,7 @@ def half_offsets(
 
 class _HalfOffsets(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, features, mask, condition, slope, dtype, layers, *weights):  # type: ignore[no-untyped-def]
+    def forward(ctx: Any, features, mask, condition, slope, dtype, layers, *weights):
         attention, (constant, bias, attended), trunk, (last, last_bias) = _sorted(weights, layers)
         attention = [weight.to(dtype) for weight in attention]
         folded = (attended * condition).to(dtype)
@@ -74,7 +74,7 @@ class _HalfOffsets(torch.autograd.Function):
         return torch.cat(made) if made else last_bias.new_zeros(0, len(last_bias))
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> Any:
         slope, dtype, layers, count, depth, shape = ctx.shape
         condition, *saved = ctx.saved_tensors
         weights, kept = saved[:count], saved[count:]

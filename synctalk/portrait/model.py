@@ -147,7 +147,7 @@ class PortraitModel(nn.Module):
         ):
             rows = torch.nonzero(half & deforms).squeeze(1)
             if len(rows):
-                offsets = self.deformation.half(
+                offsets = self.deformation.of_half(
                     features.index_select(0, rows), mask[rows], attention, part, lower=half is below
                 )
                 made = made.index_copy(0, rows, offsets)

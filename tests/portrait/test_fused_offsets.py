@@ -44,7 +44,7 @@ def test_offsets_and_their_gradients_are_those_of_the_definition(count):
     found = []
     for made in (
         by_definition(deformation, attention, features, mask, condition),
-        deformation.half(features, mask, attention, condition, lower=True),
+        deformation.of_half(features, mask, attention, condition, lower=True),
     ):
         grads = torch.autograd.grad((made * direction).sum(), inputs, allow_unused=True)
         found.append((made.detach(), grads))
@@ -56,8 +56,8 @@ def test_offsets_and_their_gradients_are_those_of_the_definition(count):
 
 def test_half_precision_stays_close_and_returns_single():
     deformation, attention, features, mask, condition = parts(300)
-    exact = deformation.half(features, mask, attention, condition, lower=True)
+    exact = deformation.of_half(features, mask, attention, condition, lower=True)
     with torch.autocast("cpu", torch.bfloat16):
-        rounded = deformation.half(features, mask, attention, condition, lower=True)
+        rounded = deformation.of_half(features, mask, attention, condition, lower=True)
     assert rounded.dtype == torch.float32
     assert (rounded - exact).detach().norm() < 0.03 * exact.detach().norm()
