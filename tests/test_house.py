@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "synctalk"
 ROOMS = {"face_sync", "head_sync", "portrait", "expression", "torso"}
 # What each floor may stand on. A module named here may import from its own floor and the ones listed.
-BASEMENT = {"errors", "assets", "logs", "tensor_file"}
+BASEMENT = {"errors", "assets", "logs", "tensor_file", "half_precision"}
 ALLOWED = {
     **{room: BASEMENT | {"speech", "video"} for room in ROOMS},
     "speech": BASEMENT | {"video"},
