@@ -411,7 +411,9 @@ class EncoderTrainer:
             state = torch.load(path, map_location="cpu", weights_only=True)
             settings = json.loads(state["settings"])
         except Exception as error:  # torch raises UnpicklingError, RuntimeError, OSError or EOFError here
-            raise TrainingError(f"{path} cannot be read as the state of a training ({error}).") from error
+            raise TrainingError(
+                f"{path} cannot be read as the state of a training ({error}). Delete it to begin anew."
+            ) from error
         if settings != asdict(self.settings) or (state["teacher"] is None) != (self._teacher is None):
             raise TrainingError(
                 f"{path} belongs to a training with other settings. Delete it to begin anew, or give the "
