@@ -42,11 +42,6 @@ def captions(words: Sequence[Word]) -> list[Caption]:
     return shown
 
 
-def caption_at(words: Sequence[Word], seconds: float) -> str:
-    """The caption on show at a time, grouped as in `to_srt`; empty in gaps."""
-    return next((c.text for c in captions(words) if c.start_s <= seconds < c.end_s), "")
-
-
 def to_srt(words: Sequence[Word]) -> str:
     """The captions of timed words as the text of an SRT file; empty for no words."""
     return srt(captions(words))

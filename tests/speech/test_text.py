@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from synctalk.errors import SpeechError
-from synctalk.speech.captions import caption_at, captions, to_srt
+from synctalk.speech.captions import captions, to_srt
 from synctalk.speech.sentences import split_sentences
 from synctalk.speech.text_check import check_text, detect_language
 from synctalk.speech.words import Word
@@ -138,11 +138,6 @@ def test_captions_hold_two_short_lines_end_with_sentences_and_do_not_overlap():
 def test_a_pause_starts_a_new_caption():
     shown = captions([Word("One", 0.0, 0.5), Word("two", 2.0, 2.5)])
     assert [c.text for c in shown] == ["One", "two"]
-
-
-def test_the_caption_on_show_is_found_by_time():
-    words = [Word("One", 0.0, 0.5), Word("two", 2.0, 2.5)]
-    assert [caption_at(words, t) for t in (0.2, 0.8, 1.5, 2.1)] == ["One", "One", "", "two"]
 
 
 def test_no_words_give_no_captions():
