@@ -47,6 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--steps", type=int, metavar="N", help="steps of stage 2, in place of the profile's")
     parser.add_argument(
+        "--gaussians", type=int, metavar="N", help="most Gaussians of the head, in place of the profile's"
+    )
+    parser.add_argument(
         "--predicted",
         choices=PREDICTED,
         default=PREDICTED[0],
@@ -93,6 +96,8 @@ def run(args: argparse.Namespace) -> int:
     portrait = replace(settings.portrait, predicted=args.predicted, core_only=args.core_only)
     if args.steps is not None:
         portrait = replace(portrait, deform_steps=args.steps)
+    if args.gaussians is not None:
+        portrait = replace(portrait, max_gaussians=args.gaussians)
     settings = replace(settings, portrait=portrait)
     out = args.out or Path(args.name)
     avatar = train_avatar(

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from synctalk.errors import TrainingError
 from synctalk.half_precision import has_bfloat16
 from synctalk.logs import get_logger
 from synctalk.portrait.canonical import PER_GAUSSIAN
-from synctalk.portrait.model import Gaussians, PortraitModel
+from synctalk.portrait.model import LIPS_INPUT, Gaussians, PortraitModel
 from synctalk.portrait.settings import PortraitSettings
 from synctalk.portrait.silence import silence_weights
 from synctalk.portrait.splat import dssim, rasterize
@@ -30,6 +31,7 @@ from synctalk.training.fitting_crops import (
 from synctalk.training.fitting_density import Density, double, keep_and_split
 from synctalk.training.fitting_guard import LossWatch
 from synctalk.training.fitting_start import start_canonical, starting_points
+from synctalk.training.fitting_voices import other_voice, shut_while_speaking
 from synctalk.training.losses import psnr, weighted_l1
 from synctalk.training.perceptual import PerceptualLoss
 from synctalk.training.perceptual_cache import TargetFeatures
@@ -59,6 +61,8 @@ class Fit:
         self.data, self.training = data, training
         self.crops = Crops(data, training.outline_share)
         self.step, self.restores, self.rate = 0, 0, 1.0
+        self.begun = 0  # the step at which this training took over from an earlier one
+        self.count = int(training.start_fraction * training.max_gaussians)  # Gaussians at that step
         self.generator = torch.Generator().manual_seed(training.seed)
         start = starting_points(data, int(training.start_fraction * training.max_gaussians), self.generator)
         count = len(start.points)
@@ -84,7 +88,7 @@ class Fit:
         self.windows = attention_windows(len(data.frames), data.stretches)
         self.silent = silence_weights(torch.as_tensor(np.asarray(data.silence, dtype=bool)))
         self.train = np.asarray(data.train, dtype=np.int64)
-        self.frame_chance = frame_chances(data, self.model, training.silent_share)
+        self.frame_chance = frame_chances(data, self.model, training.silent_share, training.shut_weight)
         mix = [training.mix_mouth, training.mix_eyes, training.mix_head]
         self.kind_chance = torch.tensor([*mix, 1 - sum(mix)])
 
@@ -97,7 +101,7 @@ class Fit:
         self._set_rates()
         sample = self._draw()
         background = torch.rand(3, generator=self.generator)
-        condition = self._condition(sample.frame, self.training.lips_noise) if deforming else None
+        condition = self._condition(sample.frame, as_heard=False) if deforming else None
         rows = self._rows(sample)
         screen = torch.zeros(len(rows), 2, requires_grad=True)
         gaussians = self.model(sample.viewmat, condition, rows)
@@ -168,6 +172,8 @@ class Fit:
             "travel": self.travel,
             "smooth": self.watch.smooth,
             "step": self.step,
+            "begun": self.begun,
+            "count": self.count,
             "rate": self.rate,
             "restores": self.restores,
         }
@@ -191,6 +197,7 @@ class Fit:
         self.travel = state["travel"].clone()
         self.watch.smooth = {kind: list(values) for kind, values in state["smooth"].items()}
         self.step, self.rate, self.restores = state["step"], state["rate"], state["restores"]
+        self.begun, self.count = state.get("begun", 0), state.get("count", self.count)
 
     def restore(self, good: dict[str, Any]) -> None:
         """Back to a good state with half the learning rate and other random choices."""
@@ -211,21 +218,29 @@ class Fit:
         frame = self.train[int(torch.multinomial(self.frame_chance[kind], 1, generator=self.generator))]
         return self.crops.sample(int(frame), kind, torch.rand(2, generator=self.generator))
 
-    def _condition(self, frame: int, noise: float = 0.0) -> Tensor:
+    def _condition(self, frame: int, as_heard: bool = True) -> Tensor:
         """Conditions [L+U] of one frame, with the attention window cut at the ends of its stretch.
 
-        `noise` is the spread of what is added to the standardised encoder features.
+        With `as_heard` false the sound is changed as if another voice had spoken it.
         """
         window = self.windows[frame]
-        inside = torch.from_numpy(np.array(self.data.lips[window[window >= 0]], dtype=np.float32))
-        lips = torch.zeros(1, len(window), inside.shape[1])
-        lips[0, torch.from_numpy(window >= 0)] = self.model.standard_lips(inside)
-        if noise:
-            lips = lips + noise * torch.randn(lips.shape, generator=self.generator)
+        lips = torch.zeros(1, len(window), LIPS_INPUT)
+        lips[0, torch.from_numpy(window >= 0)] = self._features(window[window >= 0])
+        if not as_heard:
+            training = self.training
+            others = self.train[torch.randint(len(self.train), (16,), generator=self.generator).numpy()]
+            lips = other_voice(
+                lips, self._features(others), training.lips_noise, training.voice_offset,
+                training.lips_dropout, self.generator,
+            )  # fmt: skip
         spoken = self.model.temporal.windows(lips)
         spoken = self.model.closed(spoken, self.silent[frame : frame + 1])
         expression = torch.from_numpy(np.array(self.data.expressions[frame : frame + 1], dtype=np.float32))
         return torch.cat([spoken, self.model.expression_drivers(expression)], dim=1)[0]
+
+    def _features(self, frames: NDArray[np.int64]) -> Tensor:
+        """Standardised encoder features [n,512] of `frames` [n]."""
+        return self.model.standard_lips(torch.from_numpy(np.array(self.data.lips[frames], dtype=np.float32)))
 
     @torch.no_grad()
     def _rows(self, sample: Sample) -> Tensor:
@@ -301,12 +316,11 @@ class Fit:
     def _densify(self) -> None:
         """Every so often: prune, then split towards the bound on a straight line over the steps."""
         training = self.training
-        last = training.densify_until * training.steps
-        if self.step % training.densify_every or self.step > last:
+        part = self._part() / training.densify_until
+        if self.step % training.densify_every or part > 1:
             return
         canonical = self.model.canonical
-        part = self.step / last
-        target = training.max_gaussians * (training.start_fraction + (1 - training.start_fraction) * part)
+        target = self.count + (training.max_gaussians - self.count) * part
         with torch.no_grad():
             at_rest = canonical(self.model.triplane(canonical.means))
             keep, chosen = keep_and_split(
@@ -353,10 +367,14 @@ class Fit:
 
     def _set_rates(self) -> None:
         """Learning rates decay exponentially over both stages; positions to a hundredth."""
-        part = self.step / self.training.steps
+        start = self.training.lr_again if self.begun else 1.0
         for index, (group, base) in enumerate(zip(self.optimizer.param_groups, self.base_rates, strict=True)):
             end = 0.01 if index == 0 else self.training.lr_end
-            group["lr"] = base * self.rate * end**part
+            group["lr"] = base * self.rate * start * (end / start) ** self._part()
+
+    def _part(self) -> float:
+        """How much of this training is done, of the steps since it took over from an earlier one."""
+        return (self.step - self.begun) / max(self.training.steps - self.begun, 1)
 
     def _finite(self) -> bool:
         checked = [self.model.canonical.means, *self.model.deformation.parameters()]
@@ -374,14 +392,15 @@ def most_varied(conditions: Tensor, count: int) -> Tensor:
 
 
 def frame_chances(
-    data: PortraitDataset, model: PortraitModel, silent_share: float = 0.0
+    data: PortraitDataset, model: PortraitModel, silent_share: float = 0.0, shut_weight: float = 1.0
 ) -> dict[str, Tensor]:
     """How often each training frame is drawn for each kind of crop, [n] summing to one.
 
     Blinks are a few percent of a video: eye crops are drawn by the square of how far the most unusual
     driver is from its median, up to eight times as often. Mouths are weighted gently: sound leaves the
-    opening partly open to chance, and drawing wide mouths more often would teach to exaggerate. At least
-    `silent_share` of the mouth crops are pauses, if there are any.
+    opening partly open to chance, and drawing wide mouths more often would teach to exaggerate. Lips that
+    meet in the midst of speech count `shut_weight` times, and at least `silent_share` of the mouth crops are
+    pauses, if there are any.
     """
     train = np.asarray(data.train, dtype=np.int64)
     weights = torch.as_tensor(np.asarray(data.weights, dtype=np.float64)[train])
@@ -394,6 +413,8 @@ def frame_chances(
     chances = dict.fromkeys(_KINDS, weights)
     chances[EYES] = weights * (0.5 + relative(unusual).square().clamp(0, 8))
     chances[MOUTH] = weights * (0.5 + relative(distance).clamp(0, 3.5) / 2)
+    shut = shut_while_speaking(points, torch.as_tensor(np.asarray(data.silence, dtype=bool)[train]))
+    chances[MOUTH] = torch.where(shut, shut_weight, 1.0) * chances[MOUTH]
     chances = {kind: chance / chance.sum() for kind, chance in chances.items()}
     pause = silence_weights(torch.as_tensor(np.asarray(data.silence, dtype=bool)))[train] >= 1
     share = float(chances[MOUTH][pause].sum())

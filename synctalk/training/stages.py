@@ -34,7 +34,8 @@ class PortraitTraining:
     max_gaussians: int = 20000
     """Upper bound; rendering time is proportional to it."""
     start_fraction: float = 0.6
-    """Part of the bound that is there from the start; the rest goes where the pictures ask for it."""
+    """Part of the bound that is there from the start; the rest goes where the pictures ask for it. A training
+    that goes on from an earlier one starts with those that there are."""
     densify_every: int = 200
     """Steps between rounds of pruning and splitting: long enough to average over poses."""
     densify_until: float = 0.5
@@ -72,6 +73,14 @@ class PortraitTraining:
     """Weight of the mean offset: what need not move stays, and costs nothing at inference."""
     lips_noise: float = 0.15
     """Noise on the encoder features, in their standard deviations: other voices will not sound the same."""
+    voice_offset: float = 0.3
+    """Spread of an offset shared by the frames of a window, shaped like the features themselves and in their
+    standard deviations: what another voice does to all it says."""
+    lips_dropout: float = 0.3
+    """Part of the features that a window goes without: lips that hang on a few fail with other voices."""
+    shut_weight: float = 2.0
+    """How often, against other frames, lips that meet in the midst of speech are drawn: P, B and M are short,
+    and a mouth half shut on them is what viewers notice."""
     lr_means: float = 1.6e-4
     """Positions, head units per step; decays to a hundredth."""
     lr_sh: float = 2.5e-3
@@ -88,6 +97,9 @@ class PortraitTraining:
     """Heads, deformation and attention; at 1e-3 eyelids had hardly begun to close after 4000 steps."""
     lr_end: float = 0.03
     """Factor that learning rates reach at the last step."""
+    lr_again: float = 0.4
+    """Factor of the learning rates when a training goes on from an earlier one: enough to move, not to
+    forget."""
     worst_factor: float = 3.0
     """A smoothed loss this many times its best means divergence: go back to the last good state."""
     snapshot_every: int = 500
@@ -190,7 +202,8 @@ def train_portrait(
 
 
 def earlier_state(folder: Path) -> dict[str, Any]:
-    """Where another training stopped, without what its loss watch remembers of its footage.
+    """Where another training stopped, without what its loss watch remembers of its footage, ready to go on:
+    learning rates rise again, and there may be more Gaussians.
 
     Raises:
         TrainingError: the folder holds no checkpoint.
@@ -198,7 +211,8 @@ def earlier_state(folder: Path) -> dict[str, Any]:
     saved = Checkpoints(folder / "portrait_checkpoint.pt", 0).load()
     if saved is None:
         raise TrainingError(f"{folder} holds no portrait_checkpoint.pt to start from.")
-    return {**saved, "smooth": {}, "rate": 1.0, "restores": 0}
+    counts = {"begun": saved["step"], "count": len(saved["model"]["canonical.means"])}
+    return {**saved, **counts, "smooth": {}, "rate": 1.0, "restores": 0}
 
 
 def profile(name: str) -> PortraitTraining:
