@@ -1,7 +1,8 @@
 """Head-Sync Stabilizer (Section III-C): frames and landmarks in, one steady head pose per frame out.
 
 The three steps of the paper, in order: Head Motion Tracker (Eq. 7-8, `motion_tracker`), Stable Head Points
-(Eq. 9-10, `head_points`), bundle adjustment (Eq. 11-12, `bundle_adjustment`).
+(Eq. 9-10, `head_points`), bundle adjustment (Eq. 11-12, `bundle_adjustment`). Semantic Weighting has two
+halves: what regions are known for (`head_points`) and what their points are seen to do (`slips`).
 """
 
 import zipfile
@@ -28,6 +29,7 @@ from synctalk.head_sync.head_points import (
     to_grey,
 )
 from synctalk.head_sync.motion_tracker import HeadMotion, MotionSettings, track_motion
+from synctalk.head_sync.slips import SlipSettings, settle
 from synctalk.head_sync.steadying import steady
 
 Array = NDArray[np.float64]
@@ -48,6 +50,8 @@ class TrackSettings:
     motion: MotionSettings = field(default_factory=MotionSettings)
     points: PointSettings = field(default_factory=PointSettings)
     bundle: BundleSettings = field(default_factory=BundleSettings)
+    slips: SlipSettings | None = field(default_factory=SlipSettings)
+    """None gives every point the same weight at all paces (see `slips`)."""
     steady: bool = True
     """Fill in uncertain poses from their neighbours, as far as the track itself moves smoothly."""
     bundle_adjustment: bool = True
@@ -216,6 +220,8 @@ def track_head(
         bundle = solve_poses(
             tracks, keyframes.weights, keyframes.anchors, noise, motion.K, *rough, settings.bundle
         )
+    if settings.slips is not None:
+        bundle = settle(bundle, tracks, motion.K, settings.bundle, settings.slips, cuts)
     say("bundle adjustment", 1, 1)
     if settings.steady:
         bundle = _steadied(bundle, motion, cuts)

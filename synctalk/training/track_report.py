@@ -69,7 +69,8 @@ def ablation(
 ) -> dict[str, Track]:
     """The paper's comparison: landmarks only, no semantic weighting, no bundle adjustment, everything.
 
-    Work that rows share (the morphable model's fit, followed points) is done once.
+    Semantic Weighting has two halves, the regions' trust and the measured slips; two more rows have only one
+    of them. Work that rows share (the morphable model's fit, followed points) is done once.
     """
 
     def source(first: int) -> Iterator[NDArray[np.uint8]]:
@@ -79,9 +80,14 @@ def ablation(
     full = TrackSettings()
     model = FaceModel.load()
     motion = track_motion(np.asarray(landmarks, np.float64), (info.width, info.height), model, full.motion)
-    followed: list[Followed] = []
+    followed: dict[bool, Followed] = {}
 
-    def run(settings: TrackSettings, reuse: bool) -> Track:
+    def run(settings: TrackSettings) -> Track:
+        regions = settings.points.semantic_weighting
+
+        def keep(pixels: NDArray[np.float64], rows: NDArray[np.float32]) -> None:
+            followed[regions] = pixels, rows
+
         return track_head(
             source,
             landmarks,
@@ -89,16 +95,18 @@ def ablation(
             model=model,
             report=progress,
             motion=motion,
-            followed=followed[-1] if reuse and followed else None,
-            keep=(lambda pixels, rows: followed.append((pixels, rows))) if reuse else None,
+            followed=followed.get(regions),
+            keep=keep,
         )
 
     alike = replace(full, points=replace(full.points, semantic_weighting=False))
     return {
-        "landmarks only": run(replace(full, stable_points=False), False),
-        "no semantic weighting": run(alike, False),
-        "everything": run(full, True),
-        "no bundle adjustment": run(replace(full, bundle_adjustment=False), True),
+        "landmarks only": run(replace(full, stable_points=False)),
+        "no semantic weighting": run(replace(alike, slips=None)),
+        "slips alone": run(alike),
+        "regions alone": run(replace(full, slips=None)),
+        "no bundle adjustment": run(replace(full, bundle_adjustment=False)),
+        "everything": run(full),
     }
 
 
@@ -119,7 +127,9 @@ def error_plot(path: Path | str, errors: dict[str, PoseError], width: int = 1400
         ("sideways, mm", "sideways_mm"),
         ("depth, mm", "depth_mm"),
     ]
-    colours = [(150, 150, 150), (60, 140, 230), (80, 180, 80), (200, 60, 60)]
+    colours = [
+        (150, 150, 150), (60, 140, 230), (190, 150, 40), (150, 80, 190), (80, 180, 80), (200, 60, 60),
+    ]  # fmt: skip
     height = 220
     sheet = np.full((height * len(panels), width, 3), 255, np.uint8)
     for row, (title, name) in enumerate(panels):
@@ -132,7 +142,7 @@ def error_plot(path: Path | str, errors: dict[str, PoseError], width: int = 1400
             cv2.polylines(
                 sheet, [np.stack([x, y], 1).round().astype(np.int32)], False, colour, 1, cv2.LINE_AA
             )
-            place = (80 + 260 * list(values).index(label), height * row + 34)
+            place = (80 + 215 * list(values).index(label), height * row + 34)
             cv2.putText(sheet, label, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, 1, cv2.LINE_AA)
         cv2.putText(
             sheet, f"{title} (top {top:.2f})", (60, height * row + 16), cv2.FONT_HERSHEY_SIMPLEX, 0.5,

@@ -1,7 +1,7 @@
 import numpy as np
 
 from synctalk.head_sync.geometry import rotation_from_vector, vector_from_rotation
-from synctalk.head_sync.steadying import steady
+from synctalk.head_sync.steadying import measured_noise, steady
 
 
 def nodding(frames: int = 120) -> tuple[np.ndarray, np.ndarray]:
@@ -64,3 +64,35 @@ def test_a_very_short_shot_is_left_alone() -> None:
     turned, moved = steady(rotations, translations, information(5, 0.1))
     np.testing.assert_array_equal(turned, rotations)
     np.testing.assert_array_equal(moved, translations)
+
+
+def shaken(noise: float, claimed: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """A nod with noise, smoothed: error per frame (radians) before and after, and how much was claimed."""
+    random = np.random.default_rng(1)
+    rotations, translations = nodding(300)
+    noisy = rotation_from_vector(random.normal(0, noise, (300, 3))) @ rotations
+    moved = translations + random.normal(0, noise, (300, 3))
+    turned, _ = steady(noisy, moved, information(300, claimed))
+    errors = [vector_from_rotation(r @ np.swapaxes(rotations, 1, 2)) for r in (noisy, turned)]
+    return errors[0], errors[1], rotations, turned
+
+
+def test_noise_is_measured_where_a_claim_is_too_low_or_too_high() -> None:
+    honest = np.sqrt(np.mean(shaken(0.003, 0.003)[1] ** 2))
+    for claimed in (0.002, 0.008):
+        before, after, _, _ = shaken(0.003, claimed)
+        assert np.sqrt(np.mean(after**2)) < 0.8 * np.sqrt(np.mean(before**2))
+        np.testing.assert_allclose(np.sqrt(np.mean(after**2)), honest, rtol=0.1)
+
+
+def test_a_shaken_camera_that_all_points_saw_is_not_smoothed_away() -> None:
+    before, after, _, _ = shaken(0.003, 0.0003)
+    assert np.sqrt(np.mean((after - before) ** 2)) < 0.3 * np.sqrt(np.mean(before**2))
+
+
+def test_measured_noise_is_the_ratio_of_variances_whatever_the_movement() -> None:
+    random = np.random.default_rng(2)
+    t = np.arange(400) / 25
+    path = np.stack([np.sin((1 + k) * t) for k in range(6)], 1) + random.normal(0, 0.02, (400, 6))
+    claimed = np.full((400, 6), 0.02**2 / 2.5)
+    assert 2.0 < measured_noise(path, claimed, np.ones(400, bool)) < 3.0
