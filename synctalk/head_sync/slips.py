@@ -24,12 +24,12 @@ _SHORTEST = 8  # frames of a shot worth measuring
 
 @dataclass(frozen=True)
 class SlipSettings:
-    """At which paces points slip."""
+    """At which pace points slip."""
 
-    paces: tuple[float, ...] = (3.0, 1.2)
-    """Standard deviations (frames) of the averages that count as drift, slowest first."""
+    pace: float = 3.0
+    """Standard deviation (frames) of the average over time that counts as drift."""
     noise_px: float = 0.05
-    """Smallest chance error of a point at those paces."""
+    """Smallest chance error of a point at a quicker pace."""
     support: float = 0.5
     """A point takes part where at least this share of the average's frames saw it."""
 
@@ -48,29 +48,23 @@ def settle(
     Where fewer points are left than the bundle had, its pose stays.
     """
     settings = settings or SlipSettings()
-    bundle_settings = bundle_settings or BundleSettings()
+    left = tracks - _projected(bundle, K)
     shots = [0, *([] if cuts is None else cuts.tolist()), len(tracks)]
-    settled = bundle
-    for pace in settings.paces:
-        left = tracks - _projected(settled, K)
-        trust = _sureness(left, bundle.noise_px)
-        drift, support = _drift(left, trust, pace, shots)
-        quick = np.where((support >= settings.support)[..., None], left - drift, np.nan)
-        noise = np.maximum(_spread(quick), settings.noise_px)
-        corrected = (tracks - drift).astype(np.float32)
-        corrected[np.isnan(quick)] = np.nan
-        solved = solve_poses(
-            corrected, np.ones(len(noise)), bundle.points, noise, K, settled.rotations, settled.translations,
-            bundle_settings, iterations=3,
-        )  # fmt: skip
-        enough = solved.inliers >= np.maximum(bundle.inliers / 2, 6.0)
-        settled = replace(
-            settled,
-            rotations=np.where(enough[:, None, None], solved.rotations, settled.rotations),
-            translations=np.where(enough[:, None], solved.translations, settled.translations),
-            information=np.where(enough[:, None, None], solved.information, settled.information),
-        )
-    return settled
+    drift, support = _drift(left, _sureness(left, bundle.noise_px), settings.pace, shots)
+    quick = np.where((support >= settings.support)[..., None], left - drift, np.nan)
+    noise = np.maximum(_spread(quick), settings.noise_px)
+    corrected = np.where(np.isnan(quick), np.nan, tracks - drift).astype(np.float32)
+    solved = solve_poses(
+        corrected, np.ones(len(noise)), bundle.points, noise, K, bundle.rotations, bundle.translations,
+        bundle_settings or BundleSettings(), iterations=3,
+    )  # fmt: skip
+    enough = solved.inliers >= np.maximum(bundle.inliers / 2, 6.0)
+    return replace(
+        bundle,
+        rotations=np.where(enough[:, None, None], solved.rotations, bundle.rotations),
+        translations=np.where(enough[:, None], solved.translations, bundle.translations),
+        information=np.where(enough[:, None, None], solved.information, bundle.information),
+    )
 
 
 def _projected(bundle: Bundle, K: Array) -> Array:

@@ -69,8 +69,10 @@ def ablation(
 ) -> dict[str, Track]:
     """The paper's comparison: landmarks only, no semantic weighting, no bundle adjustment, everything.
 
-    Semantic Weighting has two halves, the regions' trust and the measured slips; two more rows have only one
-    of them. Work that rows share (the morphable model's fit, followed points) is done once.
+    Semantic Weighting has two halves: the regions' trust, and the slips measured against adjusted points.
+    Rows without Semantic Weighting or bundle adjustment are without slips, as the paper is; further rows have
+    one half alone, or slips without adjusting. What rows share (the morphable model's fit, followed points)
+    is done once.
     """
 
     def source(first: int) -> Iterator[NDArray[np.uint8]]:
@@ -105,7 +107,8 @@ def ablation(
         "no semantic weighting": run(replace(alike, slips=None)),
         "slips alone": run(alike),
         "regions alone": run(replace(full, slips=None)),
-        "no bundle adjustment": run(replace(full, bundle_adjustment=False)),
+        "no bundle adjustment": run(replace(full, bundle_adjustment=False, slips=None)),
+        "no adjustment, slips": run(replace(full, bundle_adjustment=False)),
         "everything": run(full),
     }
 
@@ -128,7 +131,8 @@ def error_plot(path: Path | str, errors: dict[str, PoseError], width: int = 1400
         ("depth, mm", "depth_mm"),
     ]
     colours = [
-        (150, 150, 150), (60, 140, 230), (190, 150, 40), (150, 80, 190), (80, 180, 80), (200, 60, 60),
+        (150, 150, 150), (60, 140, 230), (190, 150, 40), (150, 80, 190), (80, 180, 80), (70, 200, 200),
+        (200, 60, 60),
     ]  # fmt: skip
     height = 220
     sheet = np.full((height * len(panels), width, 3), 255, np.uint8)
@@ -142,7 +146,7 @@ def error_plot(path: Path | str, errors: dict[str, PoseError], width: int = 1400
             cv2.polylines(
                 sheet, [np.stack([x, y], 1).round().astype(np.int32)], False, colour, 1, cv2.LINE_AA
             )
-            place = (80 + 215 * list(values).index(label), height * row + 34)
+            place = (80 + 185 * list(values).index(label), height * row + 34)
             cv2.putText(sheet, label, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, 1, cv2.LINE_AA)
         cv2.putText(
             sheet, f"{title} (top {top:.2f})", (60, height * row + 16), cv2.FONT_HERSHEY_SIMPLEX, 0.5,

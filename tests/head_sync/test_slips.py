@@ -8,7 +8,7 @@ import pytest
 from synctalk.head_sync.bundle_adjustment import Bundle, BundleSettings, solve_poses
 from synctalk.head_sync.geometry import camera_matrix, project, rotation_from_vector, transform, viewmats_from
 from synctalk.head_sync.pose_error import PoseError, pose_error
-from synctalk.head_sync.slips import SlipSettings, settle
+from synctalk.head_sync.slips import settle
 
 K = camera_matrix(1400, 512, 512)
 FRAMES, POINTS, TRUSTED = 120, 90, 30
@@ -95,7 +95,3 @@ def test_a_shot_of_a_few_frames_stays_as_it_is(scene: Scene) -> None:
     settled = settle(scene.bundle, scene.tracks, K, cuts=np.array([5]))
     np.testing.assert_array_equal(settled.translations[:5], scene.bundle.translations[:5])
     assert not np.array_equal(settled.translations[5:], scene.bundle.translations[5:])
-
-
-def test_without_paces_nothing_changes(scene: Scene) -> None:
-    assert settle(scene.bundle, scene.tracks, K, settings=SlipSettings(paces=())) is scene.bundle
