@@ -28,6 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder for half-done work, kept; the same command goes on from it "
         "(default: OUTPUT.partial, removed at the end)",
     )
+    parser.add_argument(
+        "--focal",
+        type=float,
+        metavar="PX",
+        help="focal length in pixels of the frames, if known; a face alone hardly tells it",
+    )
     parser.add_argument("--frames", default=":", metavar="A:B", help="range of frames at 25 per second")
     parser.add_argument(
         "--overlay", type=Path, help="write a sheet of frames with the mesh over the face (PNG)"
@@ -50,8 +56,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Track, write, and compare with the truth if one is given."""
+    from synctalk.head_sync.motion_tracker import MotionSettings
+    from synctalk.head_sync.track import TrackSettings
     from synctalk.training import track_report, tracking
 
+    if args.focal is not None and not args.focal > 0:
+        raise TrainingError(f"--focal is a length in pixels, not {args.focal:g}.")
+    settings = TrackSettings(motion=MotionSettings(focal_px=args.focal))
     start, stop = _range(args.frames)
     for option in ("ablation", "damage"):
         if getattr(args, option) and args.evaluate is None:
@@ -67,10 +78,10 @@ def run(args: argparse.Namespace) -> int:
         if landmarks is None:
             folder = tracking.work_folder(work, args.video, start, stop)
             landmarks = tracking.capture_landmarks(args.video, start, stop, bar, folder)
-        tracks = track_report.ablation(args.video, landmarks, start, stop, bar)
+        tracks = track_report.ablation(args.video, landmarks, start, stop, bar, settings)
     else:
         track = tracking.track_video(
-            args.video, _like(args.like), bar, start, stop, landmarks=landmarks, work=work
+            args.video, _like(args.like), bar, start, stop, settings, landmarks=landmarks, work=work
         )
         tracks = {"everything": track}
     bar.close()
@@ -94,19 +105,25 @@ def run(args: argparse.Namespace) -> int:
         figures["focal length (px)"] = float(track.K[0, 0])
         figures["focal search (px, RMS px)"] = track.focal_curve.tolist()
         if args.damage:
-            figures["damage"] = _damage(args.video, track, truth, start, stop, bar)
+            figures["damage"] = _damage(args.video, track, truth, start, stop, bar, settings)
         if args.json is not None:
             args.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     return 0
 
 
-def _damage(video: str, track: Any, truth: Any, start: int, stop: int | None, bar: "_Bar") -> dict[str, Any]:
+def _damage(
+    video: str, track: Any, truth: Any, start: int, stop: int | None, bar: "_Bar", settings: Any
+) -> dict[str, Any]:
     """Spoil the footage in every way, print the table, give the figures."""
     from synctalk.training import track_damage
     from synctalk.video import read_frames
 
     outcomes = track_damage.run_all(
-        lambda first: read_frames(video, start=start + first, stop=stop), track, truth, report=bar
+        lambda first: read_frames(video, start=start + first, stop=stop),
+        track,
+        truth,
+        report=bar,
+        settings=settings,
     )
     bar.close()
     print(track_damage.damage_table(outcomes))

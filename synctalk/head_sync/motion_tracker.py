@@ -35,6 +35,8 @@ class MotionSettings:
     """Expected error of a landmark, as a share of the face's height (detector and model disagree)."""
     expression_spread: float = 0.25
     """Prior standard deviation of an expression coefficient."""
+    focal_px: float | None = None
+    """Focal length if it is known (from the camera's data or a calibration); nothing is searched then."""
     focal_range: tuple[float, float] = (1.0, 5.0)
     """Focal lengths searched, in frame widths."""
     focal_candidates: int = 9
@@ -147,6 +149,8 @@ def track_motion(
     every_tenth = np.arange(0, len(seen), 10 if len(seen) >= 40 else 1)
     step = max(1, int(np.ceil(len(every_tenth) / settings.search_frames)))
     sample = points[every_tenth[::step]]
+    if K is None and settings.focal_px is not None:
+        K = camera_matrix(settings.focal_px, *size)
     if K is None:
         focal, curve = search_focal(sample, size, part, settings)
         K = camera_matrix(focal, *size)

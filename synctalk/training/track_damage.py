@@ -16,7 +16,7 @@ from synctalk.face_sync.capturer import FaceCapturer
 from synctalk.head_sync.face_model import FaceModel
 from synctalk.head_sync.geometry import mean_rotation, project, rotation_from_vector, vector_from_rotation
 from synctalk.head_sync.pose_error import PoseError
-from synctalk.head_sync.track import FrameSource, Track, track_head
+from synctalk.head_sync.track import FrameSource, Track, TrackSettings, track_head
 from synctalk.training.track_report import Report, Truth
 from synctalk.video import read_frames
 
@@ -169,7 +169,10 @@ def cut(frames: FrameSource, truth: Truth) -> Spoiled:
     """Half way the camera has been set up anew: rolled by 4 degrees and turned a little, in darker light.
 
     A turn of the camera about its own middle moves pixels by a homography, so the truth stays exact. It is
-    small, as a focal length that is a little off makes a long way sideways a little too long or short.
+    small, as a focal length that is a little off makes a long way sideways a little too long or short:
+    nothing in a face tells 1.4 m through a long lens from 1.2 m through a shorter one (see
+    `MotionSettings`), and the turn moves the head by a centimetre. With the focal length given, the cut
+    costs next to nothing.
     """
     total = len(truth.viewmats)
     turn = rotation_from_vector(np.radians([0.2, 0.4, 4.0]))
@@ -214,12 +217,13 @@ def survive(
     model: FaceModel | None = None,
     threads: int = 1,
     report: Report | None = None,
+    settings: TrackSettings | None = None,
 ) -> Outcome:
     """Track damaged footage from nothing and compare with the clean footage's track."""
     landmarks = [
         face.landmarks478 for face in FaceCapturer(threads=threads, smooth=0).stream(spoiled.source(0))
     ]
-    track = track_head(spoiled.source, np.stack(landmarks), model=model, report=report)
+    track = track_head(spoiled.source, np.stack(landmarks), settings=settings, model=model, report=report)
     good = ~spoiled.bad
     everywhere = _deviation(track, spoiled.truth, good)
     sure = float(track.confidence[good].mean())
@@ -250,12 +254,13 @@ def run_all(
     model: FaceModel | None = None,
     threads: int = 1,
     report: Report | None = None,
+    settings: TrackSettings | None = None,
 ) -> dict[str, Outcome]:
-    """Every damage, one after the other."""
+    """Every damage, one after the other, tracked with the settings of the clean footage."""
     outcomes = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, make in damages(frames, truth, Path(folder)).items():
-            outcomes[name] = survive(make(), clean, truth, model, threads, report)
+            outcomes[name] = survive(make(), clean, truth, model, threads, report, settings)
     return outcomes
 
 

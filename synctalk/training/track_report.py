@@ -66,6 +66,7 @@ def ablation(
     start: int = 0,
     stop: int | None = None,
     progress: Report | None = None,
+    settings: TrackSettings | None = None,
 ) -> dict[str, Track]:
     """The paper's comparison: landmarks only, no semantic weighting, no bundle adjustment, everything.
 
@@ -79,7 +80,7 @@ def ablation(
         return read_frames(path, start=start + first, stop=stop)
 
     info = probe(path)
-    full = TrackSettings()
+    full = settings or TrackSettings()
     model = FaceModel.load()
     motion = track_motion(np.asarray(landmarks, np.float64), (info.width, info.height), model, full.motion)
     followed: dict[bool, Followed] = {}

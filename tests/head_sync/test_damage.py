@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from synctalk.head_sync.face_model import FaceModel
-from synctalk.head_sync.track import FrameSource, Track
+from synctalk.head_sync.motion_tracker import MotionSettings
+from synctalk.head_sync.track import FrameSource, Track, TrackSettings, track_head
 from synctalk.training import track_damage
 from synctalk.training.track_damage import Outcome, Spoiled, damages
 from synctalk.training.track_report import Truth
@@ -63,6 +64,16 @@ def test_a_hard_cut_is_found_and_both_shots_stay_right(
     result = outcome(track_damage.cut(frames, truth), track, truth, model)
     assert result.held, result
     assert result.cuts == [37]
+
+
+def test_with_the_focal_length_known_a_hard_cut_costs_nothing(
+    frames, clip, truth: Truth, model: FaceModel
+) -> None:
+    settings = TrackSettings(motion=MotionSettings(focal_px=float(truth.K[0, 0])))
+    clean = track_head(clip.frames, clip.landmarks, settings=settings, model=model)
+    result = track_damage.survive(track_damage.cut(frames, truth), clean, truth, model, settings=settings)
+    sideways = "sideways median (mm)"
+    assert result.damaged.summary()[sideways] < 2 * result.clean.summary()[sideways] + 0.02
 
 
 def test_damaged_footage_can_be_read_from_any_frame_on(frames, truth: Truth, tmp_path: Path) -> None:

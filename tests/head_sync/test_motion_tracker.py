@@ -68,6 +68,13 @@ def test_a_given_camera_and_identity_are_kept(made, model: FaceModel) -> None:
     assert np.median(degrees(motion.rotations, made["rotations"])) < 0.5
 
 
+def test_a_known_focal_length_is_not_searched(made, model: FaceModel) -> None:
+    motion = track_motion(made["landmarks"], SIZE, model, MotionSettings(focal_px=1000.0))
+    np.testing.assert_allclose(motion.K, made["K"])
+    assert motion.focal_curve == []
+    assert np.median(degrees(motion.rotations, made["rotations"])) < 1.0
+
+
 def test_the_usual_68_points_are_enough(made, model: FaceModel) -> None:
     motion = track_motion(made["landmarks"][:, model.landmarks68], SIZE, model, K=made["K"])
     assert np.median(degrees(motion.rotations, made["rotations"])) < 1.5

@@ -96,6 +96,10 @@ def test_figures_against_the_truth_need_the_truth() -> None:
         assert main(["track", str(VIDEO), option]) != 0
 
 
+def test_a_focal_length_must_be_a_length() -> None:
+    assert main(["track", str(VIDEO), "--focal", "-3"]) != 0
+
+
 def test_a_missing_track_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="synctalk track VIDEO"):
         load_track(tmp_path)
