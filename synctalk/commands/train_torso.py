@@ -25,7 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="FILE", help=f"the weights (default: WORK/{FILE})")
     parser.add_argument("--avatar", type=Path, metavar="DIR", help="also put them into this avatar folder")
     parser.add_argument("--minutes", type=float, help="how long (default: 1.5, shared 15)")
-    parser.add_argument("--new", action="store_true", help="start new, not from the shared restorer")
+    begin = parser.add_mutually_exclusive_group()
+    begin.add_argument("--new", action="store_true", help="start new, not from the shared restorer")
+    begin.add_argument(
+        "--start", type=Path, metavar="FILE", help="go on from these weights, in smaller steps"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -42,12 +46,14 @@ def run(args: argparse.Namespace) -> int:
     settings = TorsoTraining.shared() if shared else TorsoTraining(minutes=1.5)
     if args.minutes is not None:
         settings = replace(settings, minutes=args.minutes)
+    if args.start is not None:
+        settings = replace(settings, learning_rate=settings.learning_rate / 2)
     out = args.out or args.work[0] / FILE
     partial = out.with_name(out.name + ".part")
     restorer = train_torso(
         [cast(TorsoFootage, dataset) for dataset in datasets],
         partial,
-        start=None if shared or args.new else shared_model(FILE),
+        start=args.start or (None if shared or args.new else shared_model(FILE)),
         settings=settings,
         report=lambda values: log.info(
             "step %d: %s", values["step"], ", ".join(f"{k} {v:.3f}" for k, v in values.items() if k != "step")

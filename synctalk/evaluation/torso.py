@@ -18,16 +18,20 @@ from synctalk.evaluation.lips import mouth_opening
 from synctalk.evaluation.natural import PATCH, brisque, niqe
 from synctalk.evaluation.reconstruction import Drive, bounding
 from synctalk.portrait.portrait_sync import PortraitSync
+from synctalk.portrait.seam import JAW_BEGINS
 from synctalk.torso.restorer import TorsoRestorer
 from synctalk.training.dataset import Dataset
 from synctalk.training.preprocess import prepare_truth
 from synctalk.training.torso import TorsoFootage, hole_psnr
 
-OPEN, SHUT = 0.35, 0.2  # of the clip's 95th percentile of the lip gap
-WITH, WITHOUT = "with", "without"
+FORCED = 0.2  # share of the clip's frames with the widest, and with the narrowest, lips
+LEAST_RATIO = 2.0  # of the two kinds' lip gaps: with less, no mismatch can be forced
+WITH, WITHOUT, DIFFERENCE = "with", "without", "difference"
 HEAD_MARGIN_PX = 16
-LOOKS = 16  # frames of each kind whose picture is judged
+LOOK_EVERY = 2  # of the forced frames, those whose picture is judged
+CHIN = 8  # of 68 landmarks
 Image = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
 
 
 def evaluate_torso(
@@ -42,9 +46,13 @@ def evaluate_torso(
 
     - `holes`: PSNR (dB) inside holes cut around cheeks and chin, 10-30 px wide at random, where no source
       is shown: `restored`, filled smoothly from around (`smooth`), and left dark (`dark`).
-    - `source_open` and `source_shut`: the generated mouth stays shut where the source's is open, and wide
-      open where the source's is shut. `niqe` and `brisque` of the head (lower is better) and `flicker`
-      (mean change from frame to frame in the seam, grey levels), each with and without the restorer.
+    - `source_open`: the fifth of the frames with the widest lips, under the most shut mouth of the clip;
+      `source_shut`: the fifth with the narrowest, under the widest mouth. `niqe` and `brisque` (lower is
+      better) of the head and, as `niqe_chin` and `brisque_chin`, of the 192 px square around the chin;
+      `flicker`, the mean change from one frame to the next in the seam (grey levels): below the middle of
+      the face, within 15 px (at 512) of either face but not under the rendered one. Each with and without
+      the restorer, and as [mean, standard error] of the paired difference; runs of successive frames count
+      as one draw.
     - `time_ms`: Portrait-Sync with and without the restorer, when the generated mouth follows another
       moment's sound, and the share of frames that were restored.
 
@@ -71,9 +79,9 @@ def torso_figures(
 ) -> dict[str, Any]:
     """The figures of `evaluate_torso` on frames `rows` of a dataset, in their order in time."""
     gaps = mouth_opening(data.landmarks478[rows])
-    largest = float(np.percentile(gaps, 95))
-    is_open, is_shut = gaps > OPEN * largest, gaps < SHUT * largest
-    if not is_open.any() or not is_shut.any():
+    narrow, wide_gap = np.quantile(gaps, (FORCED, 1 - FORCED))
+    is_open, is_shut = gaps >= wide_gap, gaps <= narrow
+    if wide_gap <= LEAST_RATIO * max(narrow, 0):
         raise TrainingError("The mouth must be both open and shut in the video. Take a longer stretch.")
     drive = Drive.of(data)
     conditions = renderer.conditions(drive.lips, drive.expressions, drive.silence)[torch.as_tensor(rows)]
@@ -115,41 +123,49 @@ class _Scene:
         size = (self.data.size, self.data.size)
         self.sync = {WITH: PortraitSync(size, None, self.restorer), WITHOUT: PortraitSync(size)}
 
-    def judge(self, conditions: torch.Tensor, chosen: NDArray[np.bool_]) -> dict[str, Any]:
+    def judge(self, conditions: torch.Tensor, chosen: Mask) -> dict[str, Any]:
         """Renders `conditions` [n,C] into the source frames; looks at those `chosen` [n].
 
         Without chosen frames only the times of all are taken.
         """
         places = np.flatnonzero(chosen) if chosen.any() else np.arange(len(self.rows))
-        looks = set(places[np.linspace(0, len(places) - 1, LOOKS).astype(int)]) if chosen.any() else set()
-        values: dict[str, dict[str, list[float]]] = {}
-        before: tuple[int, dict[str, Image], NDArray[np.bool_]] | None = None
-        restored = 0
-        for place in map(int, places):
-            shown, spent, band = self._frame(conditions, place)
-            restored += bool(band.any())
-            for name in (WITH, WITHOUT):
-                own = values.setdefault(name, {})
-                own.setdefault("ms", []).append(spent[name])
-                if place in looks:
-                    head = self._head(shown[name], place)
-                    own.setdefault("niqe", []).append(niqe(head))
-                    own.setdefault("brisque", []).append(brisque(head))
-                if chosen.any() and before is not None and before[0] == place - 1:
-                    both = band | before[2]
-                    own.setdefault("flicker", []).append(frame_change(before[1][name], shown[name], both))
-            before = (place, shown, band)
+        times: dict[str, list[float]] = {WITH: [], WITHOUT: []}
+        values: dict[str, _Pairs] = {}
+        before: _Shown | None = None
+        restored, run = 0, 0
+        for number, place in enumerate(map(int, places)):
+            now = self._frame(conditions, place)
+            restored += bool((now.image[WITH] != now.image[WITHOUT]).any())
+            for name, spent in now.ms.items():
+                times[name].append(spent)
+            if not chosen.any():
+                continue
+            if before is not None and before.place == place - 1:
+                both = now.band | before.band
+                change = {name: frame_change(before.image[name], now.image[name], both) for name in times}
+                values.setdefault("flicker", _Pairs()).add(change, run)
+            else:
+                run += 1
+            if number % LOOK_EVERY == 0:
+                self._look(now, values, run)
+            before = now
         figures: dict[str, Any] = {
-            name: {key: round(float(np.nanmean(found)), 3) for key, found in own.items() if key != "ms"}
-            | {"ms": round(float(np.median(own["ms"])), 2)}
-            for name, own in values.items()
+            name: {measure: round(found.mean(name), 3) for measure, found in values.items()}
+            | {"ms": round(float(np.median(spent)), 2)}
+            for name, spent in times.items()
         }
+        figures[DIFFERENCE] = {measure: found.difference() for measure, found in values.items()}
         return figures | {"frames": len(places), "restored": round(restored / len(places), 3)}
 
-    def _frame(
-        self, conditions: torch.Tensor, place: int
-    ) -> tuple[dict[str, Image], dict[str, float], NDArray[np.bool_]]:
-        """The frame with and without the restorer, the ms of either, and the pixels it changed."""
+    def _look(self, shown: "_Shown", values: dict[str, "_Pairs"], run: int) -> None:
+        """Judge a frame's pictures without a reference."""
+        for suffix, cut in (("", self._head), ("_chin", self._chin)):
+            pictures = {name: cut(image, shown.place) for name, image in shown.image.items()}
+            for measure, judged in (("niqe", niqe), ("brisque", brisque)):
+                found = {name: judged(picture) for name, picture in pictures.items()}
+                values.setdefault(measure + suffix, _Pairs()).add(found, run)
+
+    def _frame(self, conditions: torch.Tensor, place: int) -> "_Shown":
         row = int(self.rows[place])
         image, alpha = self.renderer.render(conditions, place, self.data.viewmats[row])
         frame, mattes = np.asarray(self.data.frames[row]), np.asarray(self.data.mattes[row])
@@ -159,7 +175,16 @@ class _Scene:
             start = time.perf_counter()
             shown[name] = np.asarray(self.sync[name](frame, image, alpha, mattes))
             spent[name] = 1e3 * (time.perf_counter() - start)
-        return shown, spent, np.asarray((shown[WITH] != shown[WITHOUT]).any(2), bool)
+        return _Shown(place, shown, spent, seam_band(mattes, alpha.numpy(), self.sync[WITHOUT].region))
+
+    def _chin(self, image: Image, place: int) -> Image:
+        """The square around the chin, as small as NIQE allows."""
+        cut = []
+        x, y = self.data.landmarks68[int(self.rows[place]), CHIN]
+        for centre, limit in ((y, image.shape[0]), (x, image.shape[1])):
+            low = int(np.clip(centre - PATCH, 0, max(limit - 2 * PATCH, 0)))
+            cut.append(slice(low, low + 2 * PATCH))
+        return np.ascontiguousarray(image[cut[0], cut[1]])
 
     def _head(self, image: Image, place: int) -> Image:
         """The part of a picture that holds the head, large enough for NIQE."""
@@ -172,6 +197,63 @@ class _Scene:
         return np.ascontiguousarray(image[cut[0], cut[1]])
 
 
+@dataclass
+class _Shown:
+    """One frame with and without the restorer."""
+
+    place: int
+    image: dict[str, Image]
+    ms: dict[str, float]
+    band: Mask
+
+
+@dataclass
+class _Pairs:
+    """A measure of the same frames with and without the restorer."""
+
+    found: dict[str, list[float]] = field(default_factory=lambda: {WITH: [], WITHOUT: []})
+    runs: list[int] = field(default_factory=list)
+
+    def add(self, values: dict[str, float], run: int) -> None:
+        """A frame's two values, and which run of successive frames it is in; NaN is left out."""
+        if all(np.isfinite(value) for value in values.values()):
+            for name, value in values.items():
+                self.found[name].append(value)
+            self.runs.append(run)
+
+    def mean(self, name: str) -> float:
+        """Of one column."""
+        return float(np.mean(self.found[name])) if self.runs else float("nan")
+
+    def difference(self) -> list[float]:
+        """Mean of with - without, and its standard error with runs as draws."""
+        if not self.runs:
+            return [float("nan")] * 2
+        apart = np.subtract(self.found[WITH], self.found[WITHOUT])
+        mean = float(apart.mean())
+        sums = np.bincount(self.runs, apart - mean)
+        return [round(mean, 4), round(float(np.sqrt((sums**2).sum())) / len(apart), 4)]
+
+
+def seam_band(mattes: Image, alpha: NDArray[np.float32], region: Mask) -> Mask:
+    """Where a seam can be seen, whatever was done about it.
+
+    Args:
+        mattes: uint8 [3,h,w]: face, head, person of the source.
+        alpha: float32 [h,w] of the rendered face.
+        region: bool [h,w], where Portrait-Sync may change pixels.
+
+    Returns:
+        bool [h,w]: the region below the cheeks that is neither hair nor under the rendered face.
+    """
+    face = mattes[0] >= 128
+    band = np.asarray(region & (alpha <= 0.5) & (face | (mattes[1] < 128)), bool)
+    rows = np.flatnonzero(face.any(1))
+    if len(rows):
+        band[: int(rows[0] + JAW_BEGINS * (rows[-1] - rows[0]))] = False
+    return band
+
+
 def table(figures: dict[str, Any]) -> str:
     """The figures as lines of text."""
     holes, times = figures["holes"], figures["time_ms"]
@@ -179,22 +261,23 @@ def table(figures: dict[str, Any]) -> str:
         f"Torso restorer, {figures['frames']} frames",
         f"  PSNR in holes, dB: {holes['restored']:.2f} restored, {holes['smooth']:.2f} filled smoothly, "
         f"{holes['dark']:.2f} left dark",
-        f"  {'':34}{WITH:>9}{WITHOUT:>9}",
+        f"  {'':34}{WITH:>9}{WITHOUT:>9}{DIFFERENCE:>12}",
     ]
     for key, title in (
         ("source_open", "source open, generated shut"),
         ("source_shut", "source shut, generated open"),
     ):
         lines.append(f"  {title} ({figures[key]['frames']} frames)")
-        lines += [
-            f"    {name:32}{figures[key][WITH].get(measure, np.nan):9.3f}"
-            f"{figures[key][WITHOUT].get(measure, np.nan):9.3f}"
-            for measure, name in (
-                ("niqe", "NIQE of the head"),
-                ("brisque", "BRISQUE of the head"),
-                ("flicker", "flicker in the seam, grey levels"),
-            )
-        ]
+        for measure, name in (
+            ("niqe", "NIQE of the head"),
+            ("brisque", "BRISQUE of the head"),
+            ("niqe_chin", "NIQE around the chin"),
+            ("brisque_chin", "BRISQUE around the chin"),
+            ("flicker", "flicker in the seam, grey levels"),
+        ):
+            mean, error = figures[key][DIFFERENCE].get(measure, (np.nan, np.nan))
+            columns = "".join(f"{figures[key][one].get(measure, np.nan):9.3f}" for one in (WITH, WITHOUT))
+            lines.append(f"    {name:32}{columns}{mean:+9.3f} ({error:.3f})")
     lines.append(f"  {'Portrait-Sync, ms per frame':34}{times[WITH]['ms']:9.2f}{times[WITHOUT]['ms']:9.2f}")
     lines.append(f"  restored frames: {100 * times['restored']:.0f} %")
     return "\n".join(lines)

@@ -88,7 +88,8 @@ class PortraitSync:
         if self.restorer is not None:
             hole = seam_hole(face[here], hair[here], region, cover, self.widen, self.slack)
             if hole is not None:
-                self._restore(place, source, color, cover, hole, (x0, y0))
+                allowed = region & ~hair[here]
+                self._restore(place, source, color, cover, hole, allowed, (x0, y0, x1, y1))
         return out
 
     def on_planes(self, frame: Planes, image: Tensor, alpha: Tensor, mattes: Frame) -> Planes:
@@ -120,7 +121,8 @@ class PortraitSync:
             cover = opacity[here] * shown
             hole = seam_hole(face[here], hair[here], region[here], cover, self.widen, self.slack)
             if hole is not None:
-                self._restore_planes(out, frame, colors[here] * shown[..., None], cover, hole, (x0, y0))
+                color, allowed = colors[here] * shown[..., None], region[here] & ~hair[here]
+                self._restore_planes(out, frame, color, cover, hole, allowed, (x0, y0, x1, y1))
         return out
 
     def _mix(self, out: Planes, box: Box, image: Map, alpha: Map, keep: Frame, region: Frame) -> None:
@@ -134,30 +136,33 @@ class PortraitSync:
         native.module().mix_planes(out.y, out.u, out.v, x, y, image, alpha, keep, self._weights)
 
     def _restore_planes(
-        self, out: Planes, source: Planes, color: Map, cover: Map, hole: Frame, corner: tuple[int, int]
+        self,
+        out: Planes,
+        source: Planes,
+        color: Map,
+        cover: Map,
+        hole: tuple[Frame, Frame],
+        allowed: Frame,
+        place: Box,
     ) -> None:
         """`_restore` on planes."""
         assert self.restorer is not None
 
-        def in_picture(box: Box) -> Box:
-            return box[0] + corner[0], box[1] + corner[1], box[2] + corner[0], box[3] + corner[1]
-
         def behind(box: Box) -> Map:
-            X0, Y0, X1, Y1 = self._in_source(in_picture(box))
+            X0, Y0, X1, Y1 = self._in_source(box)
             x, y = self.crop[:2]
             part, fit = source.rgb_of((X0 + x, Y0 + y, X1 + x, Y1 + y)), (box[2] - box[0], box[3] - box[1])
             if fit != (X1 - X0, Y1 - Y0):
                 part = np.asarray(cv2.resize(part, fit, interpolation=cv2.INTER_AREA), np.float32)
             return part
 
-        healed = heal(self.restorer, behind, color, cover, hole, self.widen)
+        healed = heal(self.restorer, behind, color, cover, hole, allowed, place, self.size, self.widen)
         if healed is not None:
             box, picture, soft = healed
-            inside = hole[box[1] : box[3], box[0] : box[2]]
             show = np.asarray(cv2.convertScaleAbs(soft, alpha=255), np.uint8)
             everywhere = np.ones(soft.shape, np.float32)
             picture = np.ascontiguousarray(picture, np.float32)
-            self._mix(out, in_picture(box), picture, everywhere, show, above(inside, 0))
+            self._mix(out, box, picture, everywhere, show, above(soft, 0))
 
     def _blend(
         self, place: Frame, color: Map, cover: Map, region: Frame, box: tuple[int, int, int, int]
@@ -177,31 +182,35 @@ class PortraitSync:
             np.copyto(part, cv2.convertScaleAbs(mixed), where=inside[..., None])
 
     def _restore(
-        self, place: Frame, source: Frame, color: Map, cover: Map, hole: Frame, corner: tuple[int, int]
+        self,
+        out: Frame,
+        source: Frame,
+        color: Map,
+        cover: Map,
+        hole: tuple[Frame, Frame],
+        allowed: Frame,
+        place: Box,
     ) -> None:
-        """Let the restorer make up the picture where `hole` is set; maps begin at `corner` (x, y)."""
+        """Let the restorer make up the picture `out` where `hole` is set; maps fill `place` of it."""
         assert self.restorer is not None
 
-        def in_source(box: Box) -> Box:
-            x, y = corner
-            return self._in_source((box[0] + x, box[1] + y, box[2] + x, box[3] + y))
-
         def behind(box: Box) -> Map:
-            X0, Y0, X1, Y1 = in_source(box)
+            X0, Y0, X1, Y1 = self._in_source(box)
             part, fit = source[Y0:Y1, X0:X1], (box[2] - box[0], box[3] - box[1])
             if fit != (X1 - X0, Y1 - Y0):
                 part = np.asarray(cv2.resize(part, fit, interpolation=cv2.INTER_AREA), np.uint8)
             return part.astype(np.float32) * np.float32(1 / 255)
 
-        healed = heal(self.restorer, behind, color, cover, hole, self.widen)
+        healed = heal(self.restorer, behind, color, cover, hole, allowed, place, self.size, self.widen)
         if healed is None:
             return
         box, picture, soft = healed
-        X0, Y0, X1, Y1 = in_source(box)
+        X0, Y0, X1, Y1 = self._in_source(box)
         if (box[2] - box[0], box[3] - box[1]) != (X1 - X0, Y1 - Y0):
+            inside = resized(above(soft, 0), (X1 - X0, Y1 - Y0), exact=True) > 0
             picture, soft = (resized(part, (X1 - X0, Y1 - Y0)) for part in (picture, soft))
-            soft *= resized(hole[box[1] : box[3], box[0] : box[2]], (X1 - X0, Y1 - Y0), exact=True) > 0
-        part = place[Y0:Y1, X0:X1]
+            soft *= inside
+        part = out[Y0:Y1, X0:X1]
         mixed = picture * (255 * soft)[..., None] + part * (1 - soft)[..., None]
         np.copyto(part, cv2.convertScaleAbs(mixed), where=(soft > 0)[..., None])
 

@@ -18,10 +18,10 @@ Map = NDArray[np.float32]
 Box = tuple[int, int, int, int]
 
 JAW_BEGINS, JAW_WHOLE = 0.62, 0.78  # of the face matte's height, from its top: cheeks stay as they are
-COVERING = 0.6  # strength where the rendered chin covers the neck: there only its shadow is missing
-GRAIN, GRAIN_PX = 4 / 255, 5  # largest value and window of the source's grain, given back to what is made up
+GRAIN, GRAIN_PX = 8 / 255, 7  # largest value and window of the source's grain
+MATCHED = 0.6  # of it on both sides of a chin that covers the neck: a render is smoother than skin on film
 FAINT = 8  # of 255: a hole weaker than this is not worth computing
-GRID = 16  # sides of what the restorer gets are multiples of this, px
+GRID = 16  # corners of what the restorer gets are multiples of this, px
 
 
 class Restorer(Protocol):
@@ -33,8 +33,13 @@ class Restorer(Protocol):
         ...
 
 
-def seam_hole(face: Mask, hair: Mask, region: Mask, cover: Map, widen_px: int, slack_px: int) -> Mask | None:
-    """How much of each pixel is to be made up anew.
+def seam_hole(
+    face: Mask, hair: Mask, region: Mask, cover: Map, widen_px: int, slack_px: int
+) -> tuple[Mask, Mask] | None:
+    """How much of each pixel is to change, and how much is to be made up.
+
+    Where the source's chin would show, the picture is made up. Where the rendered chin covers the neck,
+    the neck is the true one and stays: only the grain of the two is matched.
 
     Args:
         face, hair, region: masks [h,w], 0 or 255: the source's face matte and hair, and where pixels may
@@ -45,7 +50,8 @@ def seam_hole(face: Mask, hair: Mask, region: Mask, cover: Map, widen_px: int, s
             three times as much is a whole one.
 
     Returns:
-        uint8 [h,w], 0 (leave) to 255 (make up); None where nothing is to be done.
+        uint8 [h,w], 0 (leave) to 255 (change), and uint8 [h,w] up to that, what of it is made up; None
+        where nothing is to be done.
     """
     rows = np.flatnonzero(face.any(1))
     if not len(rows):
@@ -65,61 +71,91 @@ def seam_hole(face: Mask, hair: Mask, region: Mask, cover: Map, widen_px: int, s
     rendered = cv2.blur(halved(covered, half), (window, window))
     differs = np.maximum(cv2.absdiff(source, rendered).astype(np.float32) - np.float32(step), 0)
     slope = np.clip((2 * np.arange(half[1]) + 1) / max(whole - begin, 1), 0, 1) * (255 / step)
-    strength = np.minimum(differs * slope[:, None], 255)
-    strength = (strength * np.where(rendered > source, np.float32(COVERING), np.float32(1))).astype(np.uint8)
+    strength = np.minimum(differs * slope[:, None], 255).astype(np.uint8)
     if strength.max() <= FAINT:
         return None
 
     allowed = region[begin:] & ~hair[begin:]
-    hole = np.minimum(widened(strength, widen_px // 2), halved(allowed, half))
-    hole = np.asarray(cv2.resize(cv2.blur(hole, (window, window)), (width, height - begin)), np.uint8)
-    full = np.zeros_like(face)
-    full[begin:] = hole & allowed
-    return full
+    there = halved(allowed, half)
+
+    def full(part: Mask) -> Mask:
+        part = np.minimum(widened(part, widen_px // 2), there)
+        whole = np.zeros_like(face)
+        part = np.asarray(cv2.resize(cv2.blur(part, (window, window)), (width, height - begin)), np.uint8)
+        whole[begin:] = part & allowed
+        return whole
+
+    shows = strength * (source > rendered)
+    return full(strength), full(shows) if shows.max() > FAINT else np.zeros_like(face)
 
 
 def heal(
     restorer: Restorer,
-    background: Map | Callable[[Box], Map],
+    background: Callable[[Box], Map],
     color: Map,
     cover: Map,
-    hole: Mask,
+    hole: tuple[Mask, Mask],
+    allowed: Mask,
+    place: Box,
+    size: tuple[int, int],
     margin_px: int,
 ) -> tuple[Box, Map, Map] | None:
     """The restorer's picture around a hole, and how much of it to show.
 
+    What is made up must hold still from frame to frame: the crop lies on a grid fixed to the picture, and
+    the restorer heals all that may change there (a steady shape) whatever part of it is shown.
+
     Args:
         restorer: fills.
-        background: the source, float32 [h,w,3] in [0,1], or what makes that of a box (x0, y0, x1, y1).
+        background: makes the source, float32 [h,w,3] in [0,1], of a box of the picture (x0, y0, x1, y1).
         color, cover: the rendered face, float32 [h,w,3] (premultiplied) and [h,w].
         hole: from `seam_hole`.
+        allowed: uint8 [h,w], 0 or 255: where pixels may change.
+        place: the box of the picture which these maps fill; outside it nothing is rendered or may change.
+        size: width, height of the picture.
         margin_px: how much of the surroundings the restorer gets to see.
 
     Returns:
-        the box (x0, y0, x1, y1), the picture float32 [h',w',3] there, and its weight float32 [h',w'] in
-        [0,1]; None if the hole is empty.
+        the box of the picture (x0, y0, x1, y1), the picture float32 [h',w',3] there, and its weight float32
+        [h',w'] in [0,1]; None if the hole is empty.
     """
-    x, y, width, height = cv2.boundingRect(cv2.threshold(hole, FAINT, 255, cv2.THRESH_BINARY)[1])
+    change, make_up = hole
+    x, y, width, height = cv2.boundingRect(cv2.threshold(change, FAINT, 255, cv2.THRESH_BINARY)[1])
     if not width:
         return None
-    x0, x1 = _on_grid(x - margin_px, x + width + margin_px, hole.shape[1])
-    y0, y1 = _on_grid(y - margin_px, y + height + margin_px, hole.shape[0])
-    box, here = (x0, y0, x1, y1), np.s_[y0:y1, x0:x1]
-    behind = background(box) if callable(background) else background[here]
-    soft = np.maximum(hole[here].astype(np.float32) - FAINT, 0) * np.float32(1 / (255 - FAINT))
-    picture = restorer.fill(color[here], cover[here], behind, (soft > 0).astype(np.float32))
-    # What is made up is smoother than skin on film; an edge of the source is not let through as grain.
-    grain = np.clip(behind - cv2.blur(behind, (GRAIN_PX, GRAIN_PX)), -GRAIN, GRAIN)
-    picture = picture + grain * ((1 - cover[here]) * (soft > 0))[..., None]
+    x0, x1 = _on_grid(place[0] + x - margin_px, place[0] + x + width + margin_px, size[0])
+    y0, y1 = _on_grid(place[1] + y - margin_px, place[1] + y + height + margin_px, size[1])
+    box = (x0, y0, x1, y1)
+    color, cover, change, make_up, allowed = (
+        _cut(part, place, box) for part in (color, cover, change, make_up, allowed)
+    )
+    behind = background(box)
+    soft = np.maximum(change.astype(np.float32) - FAINT, 0) * np.float32(1 / (255 - FAINT))
+    # Edges of the source are no grain.
+    grain = behind - cv2.blur(behind, (GRAIN_PX, GRAIN_PX))
+    grain = np.where(np.abs(grain) < GRAIN, grain, 0)
+    picture = color + (behind - grain) * (1 - cover)[..., None] + MATCHED * grain
+    if make_up.max() > FAINT:
+        made = restorer.fill(color, cover, behind, (allowed > 0).astype(np.float32)) + grain
+        share = make_up.astype(np.float32) / np.maximum(change, np.float32(1))
+        picture += (made - picture) * share[..., None]
     return box, picture, soft
 
 
 def _on_grid(low: int, high: int, limit: int) -> tuple[int, int]:
-    """A range inside 0..limit that holds low..high as far as it can, its length a multiple of GRID if it
-    can."""
-    low, high = max(low, 0), min(high, limit)
-    high = min(high + (low - high) % GRID, limit)
-    return max(high - (high - low + GRID - 1) // GRID * GRID, 0), high
+    """The range of whole grid steps inside 0..limit that holds low..high; at the limit the last may be
+    shorter."""
+    return max(low // GRID * GRID, 0), min(-(-high // GRID) * GRID, limit)
+
+
+def _cut(part: NDArray[Any], place: Box, box: Box) -> NDArray[Any]:
+    """What a map that fills `place` holds inside `box`, 0 where it holds nothing."""
+    x0, y0 = max(place[0], box[0]), max(place[1], box[1])
+    x1, y1 = min(place[2], box[2]), min(place[3], box[3])
+    cut = np.zeros((box[3] - box[1], box[2] - box[0], *part.shape[2:]), part.dtype)
+    inner = part[y0 - place[1] : y1 - place[1], x0 - place[0] : x1 - place[0]]
+    cut[y0 - box[1] : y1 - box[1], x0 - box[0] : x1 - box[0]] = inner
+    return cut
 
 
 def halved(mask: Mask, size: tuple[int, int]) -> Mask:
