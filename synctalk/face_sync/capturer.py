@@ -20,7 +20,7 @@ from synctalk.errors import VideoError
 from synctalk.face_sync.blendshapes import landmarks_68
 from synctalk.face_sync.face_detector import FaceDetector, main_face
 from synctalk.face_sync.face_mesh import BlendshapeNet, Crop, FaceMesh, crop_around_face, crop_around_mesh
-from synctalk.face_sync.readout import ReadOut
+from synctalk.face_sync.readout import ReadOut, UsualFace
 from synctalk.face_sync.second_landmarks import SecondLandmarks
 from synctalk.logs import get_logger
 
@@ -157,8 +157,14 @@ class FaceCapturer:
         self._readout = ReadOut.from_pretrained() if readout else None
         self._smooth = smooth
 
-    def capture(self, frames: Iterable[NDArray[np.uint8]]) -> FaceTrack:
+    def capture(
+        self, frames: Iterable[NDArray[np.uint8]], like: Iterable[NDArray[np.uint8]] | None = None
+    ) -> FaceTrack:
         """Measure all frames (uint8 RGB [H, W, 3], sizes may change), one at a time.
+
+        `like` is other footage of the same person: its median face, not that of `frames`, then counts as the
+        usual one, so that the coefficients of both mean the same. Sentences in another mood shift the median
+        of a short clip by a standard deviation [measured].
 
         Raises:
             VideoError: there is no frame, or one is not uint8 [H, W, 3].
@@ -175,11 +181,20 @@ class FaceCapturer:
             faces=np.array([row.faces for row in rows], np.int16),
         )
         if self._readout is not None:
-            track = replace(track, blendshapes=self._readout.apply_to(landmarks, track.blendshapes))
+            usual = self._usual_face(self._readout, like) if like is not None else None
+            track = replace(track, blendshapes=self._readout.apply_to(landmarks, track.blendshapes, usual))
         if self._smooth and not track.missing.all():
             smooth = smooth_runs(track.blendshapes, ~track.missing, self._smooth).clip(0, 1)
             track = replace(track, blendshapes=smooth)
         return track
+
+    def _usual_face(self, readout: ReadOut, frames: Iterable[NDArray[np.uint8]]) -> UsualFace | None:
+        rows = list(self.stream(frames))
+        if not rows:
+            return None
+        return readout.usual_face(
+            np.stack([row.landmarks478 for row in rows]), np.stack([row.blendshapes for row in rows])
+        )
 
     def stream(self, frames: Iterable[NDArray[np.uint8]]) -> Iterator[FaceFrame]:
         """Measure frames as they come, nothing smoothed; memory does not grow.

@@ -1,10 +1,12 @@
 """The 52 coefficients read from the mesh's movement: sharper than the network's own answer (Eq. 4).
 
 The embedded network judges each frame alone and barely sees a brow come down. This read-out knows the
-person's usual face, the median of the clip, and how far the mesh and the network's answer have moved from
-it; head pose is taken out first. It was fitted by `synctalk.training.readout`.
+person's usual face, the median of the clip or of other footage of the same person, and how far the mesh and
+the network's answer have moved from it; head pose is taken out first. It was fitted by
+`synctalk.training.readout`.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -69,25 +71,54 @@ def align(
     return np.concatenate(shapes), np.concatenate(poses)
 
 
-def features(
-    aligned: NDArray[np.float32], pose: NDArray[np.float32], blendshapes: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """What the read-out sees: movement away from the clip's median, float32 [T, F].
-
-    Args:
-        aligned: [T, 478, 3] from `align`.
-        pose: [T, 3] radians.
-        blendshapes: the network's own coefficients [T, 52].
-    """
+def measured(aligned: NDArray[np.float32], blendshapes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Mesh and coefficients side by side, float32 [T, M]; see `features`."""
     mesh = aligned[:, list(POINTS)].reshape(len(aligned), -1)
     own = blendshapes[:, :51]
     sure = own.clip(1e-5, 1 - 1e-5)
     # The network squeezes faint movements into the last thousandths above 0; the log-odds spread them out.
     odds = np.log(sure / (1 - sure))
-    turn = pose - np.median(pose, 0)
-    still = np.concatenate([mesh, own, odds], 1)
-    moved = still - np.median(still, 0)
+    return np.concatenate([mesh, own, odds], 1)
+
+
+@dataclass(frozen=True)
+class UsualFace:
+    """How a person's face and head are most of the time."""
+
+    face: NDArray[np.float32]  # [M], median of `measured`
+    pose: NDArray[np.float32]  # [3] radians, median
+
+    @classmethod
+    def of(
+        cls, aligned: NDArray[np.float32], pose: NDArray[np.float32], blendshapes: NDArray[np.float32]
+    ) -> "UsualFace":
+        """The medians of a clip; arguments as those of `features`."""
+        return cls(np.median(measured(aligned, blendshapes), 0), np.median(pose, 0))
+
+
+def features(
+    aligned: NDArray[np.float32],
+    pose: NDArray[np.float32],
+    blendshapes: NDArray[np.float32],
+    usual: UsualFace | None = None,
+) -> NDArray[np.float32]:
+    """What the read-out sees: movement away from the person's usual face, float32 [T, F].
+
+    Args:
+        aligned: [T, 478, 3] from `align`.
+        pose: [T, 3] radians.
+        blendshapes: the network's own coefficients [T, 52].
+        usual: None takes the clip's own medians.
+    """
+    usual = usual or UsualFace.of(aligned, pose, blendshapes)
+    turn = pose - usual.pose
+    moved = measured(aligned, blendshapes) - usual.face
     return np.concatenate([moved, turn, turn**2, turn[:, :1] * turn[:, 1:]], 1).astype(np.float32)
+
+
+def with_face(landmarks478: NDArray[np.float32], blendshapes: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Rows in which both are measured, bool [T]."""
+    return np.asarray(np.isfinite(landmarks478).all((1, 2)) & np.isfinite(blendshapes).all(1))
 
 
 def feature_count() -> int:
@@ -138,25 +169,39 @@ class ReadOut(nn.Module):
         """Features in units of their spread in training, outliers cut: [T, F] -> [T, F]."""
         return ((moved - self.centre) / self.spread).clamp(-_CLIP, _CLIP)
 
+    def usual_face(
+        self, landmarks478: NDArray[np.float32], blendshapes: NDArray[np.float32]
+    ) -> UsualFace | None:
+        """The usual face of a person in a clip (arguments of `apply_to`); None with too few faces."""
+        seen = with_face(landmarks478, blendshapes)
+        if seen.sum() < MIN_FRAMES:
+            return None
+        aligned, pose = align(landmarks478[seen], self.template.double().numpy())
+        return UsualFace.of(aligned, pose, blendshapes[seen])
+
     @torch.no_grad()
     def apply_to(
-        self, landmarks478: NDArray[np.float32], blendshapes: NDArray[np.float32]
+        self,
+        landmarks478: NDArray[np.float32],
+        blendshapes: NDArray[np.float32],
+        usual: UsualFace | None = None,
     ) -> NDArray[np.float32]:
         """Coefficients of a clip of one person.
 
         Args:
             landmarks478: [T, 478, 3] px; rows without a face are NaN.
             blendshapes: [T, 52], the network's own, NaN in the same rows.
+            usual: the person's usual face where other footage tells it; None takes the clip's.
 
         Returns:
             float32 [T, 52] in 0..1, NaN in the same rows; `blendshapes` unchanged when fewer than
             `MIN_FRAMES` rows show a face.
         """
-        seen = np.isfinite(landmarks478).all((1, 2)) & np.isfinite(blendshapes).all(1)
+        seen = with_face(landmarks478, blendshapes)
         if seen.sum() < MIN_FRAMES:
             return blendshapes
         aligned, pose = align(landmarks478[seen], self.template.double().numpy())
-        moved = torch.from_numpy(features(aligned, pose, blendshapes[seen]))
+        moved = torch.from_numpy(features(aligned, pose, blendshapes[seen], usual))
         values = (self(self.standardise(moved)) * self.reach + self.level).clamp(0, 1).numpy()
         out = blendshapes.copy()
         used = self.used.numpy() > 0

@@ -35,6 +35,9 @@ from synctalk.training.torso_motion import torso_motion
 from synctalk.video import probe, read_frames
 
 FPS = 25.0
+USUAL_FACE_FRAMES = 300
+"""Frames of an avatar's source that tell its usual face: the median of so many is exact to a tenth of what
+expressions vary."""
 Report = Callable[[str], None]
 
 
@@ -127,7 +130,7 @@ def prepare_truth(
         return {"crop": crop, "stretches": [[start, stop]], "first_validation": start, "video_frames": total}
 
     wanted = {"size": avatar.size[0], "frames": list(frames), "avatar": avatar.description["sha256"]}
-    return _run(Path(video), Path(folder), wanted, plan, avatar_track(avatar), report)
+    return _run(Path(video), Path(folder), wanted, plan, avatar, report)
 
 
 def avatar_track(avatar: Avatar) -> Track:
@@ -140,10 +143,10 @@ def _run(
     folder: Path,
     settings: Mapping[str, Any],
     plan: Callable[[Path], dict[str, Any]],
-    like: Track | None,
+    like: Avatar | None,
     report: Report,
 ) -> Dataset:
-    """All steps that are not done yet."""
+    """All steps that are not done yet; `like` is whose face the video shows, if it is known."""
     if not probe(video).has_audio:
         raise TrainingError(
             f"{video} has no sound. The lips are learnt from the voice: give a video with it."
@@ -159,11 +162,11 @@ def _run(
     dataset = Dataset(folder)
     steps: list[tuple[str, str, Callable[[], None]]] = [
         ("frames", "1", lambda: _frames(video, dataset)),
-        ("face", "1", lambda: _face(dataset)),
+        ("face", "1" if like is None else "like the avatar", lambda: _face(dataset, like)),
         ("audio", _encoder_key(), lambda: _audio(video, dataset)),
         ("mattes", "1", lambda: _mattes(dataset)),
         ("torso", "1", lambda: _torso(dataset)),
-        ("track", "1", lambda: _track(dataset, like)),
+        ("track", "1", lambda: _track(dataset, None if like is None else avatar_track(like))),
     ]
     for name, key, make in steps:
         if about["done"].get(name) == key:
@@ -287,8 +290,9 @@ def _frames(video: Path, dataset: Dataset) -> None:
             raise TrainingError(f"{video} gave {store.count} frames where {len(dataset)} were expected.")
 
 
-def _face(dataset: Dataset) -> None:
-    track = FaceCapturer().capture(progress(dataset.frames, total=len(dataset), label="face"))
+def _face(dataset: Dataset, like: Avatar | None) -> None:
+    frames = progress(dataset.frames, total=len(dataset), label="face")
+    track = FaceCapturer().capture(frames, None if like is None else varied_frames(like))
     missing = int(track.missing.sum())
     if missing > 0.2 * len(dataset):
         raise TrainingError(
@@ -302,6 +306,14 @@ def _face(dataset: Dataset) -> None:
         blendshapes=full.blendshapes.clip(0, 1),
         confidence=full.confidence,
     )
+
+
+def varied_frames(avatar: Avatar) -> Iterator[NDArray[np.uint8]]:
+    """Crops [h,w,3] from all over an avatar's source, in order."""
+    x, y, width, height = avatar.crop
+    count = len(avatar.blendshapes)
+    for index in np.linspace(0, count - 1, min(USUAL_FACE_FRAMES, count)).astype(int):
+        yield np.ascontiguousarray(avatar.source.frame(int(index))[y : y + height, x : x + width])
 
 
 def _audio(video: Path, dataset: Dataset) -> None:

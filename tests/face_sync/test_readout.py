@@ -73,6 +73,20 @@ def test_a_short_clip_keeps_the_networks_own_coefficients(track: FaceTrack, read
     np.testing.assert_array_equal(read, track.blendshapes[few])
 
 
+def test_part_of_a_clip_is_read_alike_when_the_usual_face_is_that_of_all(
+    track: FaceTrack, readout: ReadOut
+) -> None:
+    usual = readout.usual_face(track.landmarks478, track.blendshapes)
+    assert usual is not None
+    part = np.s_[:55]
+    whole = readout.apply_to(track.landmarks478, track.blendshapes)[part]
+    read = readout.apply_to(track.landmarks478[part], track.blendshapes[part], usual)
+    np.testing.assert_allclose(read, whole, atol=1e-4)
+    alone = readout.apply_to(track.landmarks478[part], track.blendshapes[part])
+    assert np.abs(alone - whole).max() > 1e-3
+    assert readout.usual_face(track.landmarks478[:20], track.blendshapes[:20]) is None
+
+
 def test_frames_without_a_face_stay_empty_and_change_nothing_else(track: FaceTrack, readout: ReadOut) -> None:
     def pad(values: np.ndarray) -> np.ndarray:
         hole = np.full((2, *values.shape[1:]), np.nan, np.float32)
