@@ -65,8 +65,8 @@ class PortraitSync:
         """
         self._check(frame, image, alpha, mattes)
         opacity = alpha.numpy()
-        face, head = above(mattes[0], _HALF - 1), above(mattes[1], _HALF - 1)
-        hair = head & ~face
+        face = above(mattes[0], _HALF - 1)
+        hair = above(without_specks(mattes[0], mattes[1]), _HALF - 1) & ~face
         rendered = above(opacity, 0.5) & ~hair
         self.region = np.zeros(face.shape, dtype=bool)
         out = frame.copy()
@@ -108,7 +108,15 @@ class PortraitSync:
         colors, opacity = image.numpy(), alpha.numpy()
         keep, region, face, hair = self._maps
         x0, y0, x1, y1 = native.module().face_maps(
-            opacity, mattes[0], mattes[1], self.widen, self.blur, keep, region, face, hair
+            opacity,
+            mattes[0],
+            without_specks(mattes[0], mattes[1]),
+            self.widen,
+            self.blur,
+            keep,
+            region,
+            face,
+            hair,
         )
         self.region = region > 0
         out = frame.copy()
@@ -250,6 +258,24 @@ def lay_over(
     part = out[y : y + h, x : x + w]
     np.copyto(part, cv2.convertScaleAbs(color * 255 + part * (1 - cover)[..., None]))
     return out
+
+
+def without_specks(face: Frame, head: Frame) -> Frame:
+    """A head matte without the single pixels of hair that two mattes leave at their common edge.
+
+    One such pixel at the chin would let the source through around it, for one frame: a flash.
+
+    Args:
+        face, head: mattes, uint8 [h,w], cut at 128.
+
+    Returns:
+        uint8 [h,w]; `head` itself where nothing is to be removed.
+    """
+    hair = np.asarray(cv2.threshold(head, _HALF - 1, 1, cv2.THRESH_BINARY)[1], np.uint8)
+    hair &= np.asarray(cv2.threshold(face, _HALF - 1, 1, cv2.THRESH_BINARY_INV)[1], np.uint8)
+    around = cv2.boxFilter(hair, -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)
+    single = hair & np.asarray(cv2.threshold(around, 2, 1, cv2.THRESH_BINARY_INV)[1], np.uint8)
+    return np.asarray(np.where(single, np.uint8(0), head), np.uint8) if single.any() else head
 
 
 def above(values: NDArray[Any], limit: float) -> Frame:

@@ -80,6 +80,17 @@ def test_the_restorer_is_asked_only_where_the_source_s_chin_shows():
     assert (out[~sync.region] == frame[~sync.region]).all()
 
 
+def test_a_single_pixel_between_the_mattes_does_not_let_the_source_through():
+    image, alpha, mattes = scene()
+    clean = PortraitSync((SIZE, SIZE))(noise(SIZE, SIZE), image, alpha, mattes)
+    mattes = mattes.copy()
+    mattes[0, 90, 64] = 0  # neither face nor neck: the parser calls one pixel of the chin hair
+    speck = PortraitSync((SIZE, SIZE))(noise(SIZE, SIZE), image, alpha, mattes)
+    assert (speck == clean).all()
+    mattes[0, 88:92, 62:66] = 0  # as large as this it may well be hair
+    assert (PortraitSync((SIZE, SIZE))(noise(SIZE, SIZE), image, alpha, mattes) != clean).any()
+
+
 def test_a_frame_without_a_face_comes_back_as_it_was():
     frame = noise(SIZE, SIZE)
     empty = np.zeros((3, SIZE, SIZE), np.uint8)
