@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 _ORDERS = (2, 3)  # differences over time that are kept small: acceleration and its change
 _BAND = 6 * max(_ORDERS)  # a difference of order n joins n + 1 frames of six unknowns
 _NOISE_ORDER = 5  # differences in which nothing of a head's movement is left, only measuring errors
-_MOST_NOISE = 4.0  # how many times larger than claimed errors may be; see `measured_noise`
+_NOISE_RANGE = (0.01, 4.0)  # how many times larger than claimed errors may be; see `measured_noise`
 
 
 def steady(
@@ -93,7 +93,7 @@ def measured_noise(path: Array, noise: Array, calm: NDArray[np.bool_]) -> float:
     good = _runs(calm, _NOISE_ORDER)
     seen = _variance(np.diff(path, _NOISE_ORDER, axis=0)[good]) / np.sum(np.square(_stencil(_NOISE_ORDER)))
     ratio = float(np.mean(seen / np.median(noise[calm], axis=0)))
-    return min(max(ratio, 1e-6), _MOST_NOISE)
+    return min(max(ratio, _NOISE_RANGE[0]), _NOISE_RANGE[1])
 
 
 def _allowed(path: Array, noise: Array, calm: NDArray[np.bool_], order: int) -> Array:
