@@ -22,7 +22,7 @@ _PREDICTED = {
     "random": (),
 }
 # Explicit parameters, one row per Gaussian; densification edits exactly these.
-PER_GAUSSIAN = ("means", "quats", "scales", "opacities", "sh")
+PER_GAUSSIAN = ("means", "quats", "scales", "opacities", "sh", "shifts")
 
 
 @dataclass
@@ -34,6 +34,7 @@ class Attributes:
     scales: Tensor  # [N,3] natural log
     opacities: Tensor  # [N] logit
     sh: Tensor  # [N,K,3]
+    shifts: Tensor  # [N,3,3] how far a mean moves (last axis) per step of the view along each axis
 
 
 class CanonicalGaussians(nn.Module):
@@ -47,6 +48,7 @@ class CanonicalGaussians(nn.Module):
         self.scales = nn.Parameter(torch.full((count, 3), -4.0))
         self.opacities = nn.Parameter(torch.zeros(count))
         self.sh = nn.Parameter(torch.zeros(count, self.coefficients, 3))
+        self.shifts = nn.Parameter(torch.zeros(count, 3, 3))
         widths = {"means": 3, "quats": 4, "scales": 3, "opacities": 1, "sh": 3 * self.coefficients}
         self.heads = nn.ModuleDict(
             {

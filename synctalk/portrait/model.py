@@ -24,10 +24,12 @@ from synctalk.portrait.silence import silence_weights
 from synctalk.portrait.triplane import TriPlane
 from synctalk.tensor_file import load_module, read_tensors, write_tensors
 
-FORMAT = 1
+FORMAT = 2
+FORMAT_WITHOUT_SHIFTS = 1
 LIPS_INPUT = 512  # features per frame of the audio-visual encoder
 # A scale beyond these is no part of a head: e^-7 is 0.1 mm, e^-1.2 is 3 cm.
 LOG_SCALE_RANGE = (-7.0, -1.2)
+WIDEST_VIEW = 4.0  # standard deviations of the views in training; what lies beyond was never seen
 
 
 @dataclass
@@ -51,6 +53,8 @@ class PortraitModel(nn.Module):
     expression_std: Tensor
     condition_samples: Tensor
     deforms: Tensor
+    view_mean: Tensor
+    view_spread: Tensor
 
     def __init__(self, count: int, settings: PortraitSettings, temporal: nn.Module, facial: nn.Module):
         super().__init__()
@@ -69,6 +73,9 @@ class PortraitModel(nn.Module):
         self.register_buffer("lips_std", torch.ones(LIPS_INPUT))
         self.register_buffer("expression_mean", torch.zeros(drivers))
         self.register_buffer("expression_std", torch.ones(drivers))
+        # From where the head was seen in training: mean direction to the camera, and its spread.
+        self.register_buffer("view_mean", torch.tensor([0.0, 0.0, 1.0]))
+        self.register_buffer("view_spread", torch.tensor(1.0))
         # Conditions seen in training, for finding out which Gaussians do move.
         # Which Gaussians the networks may move at all, bool [N]: hair away from the face never does.
         self.register_buffer("deforms", torch.ones(count, dtype=torch.bool))
@@ -98,10 +105,19 @@ class PortraitModel(nn.Module):
         """`spoken` [T,32] moved to the closed-mouth code by `weight` [T] in [0,1]."""
         return torch.lerp(spoken, self.closed_mouth.expand_as(spoken), weight[:, None].to(spoken))
 
+    def view(self, viewmat: Tensor) -> Tensor:
+        """From where the head is seen, [3]: its direction to the camera `viewmat` [4,4], standardised."""
+        direction = F.normalize(-viewmat[:3, :3].T @ viewmat[:3, 3], dim=0)
+        return ((direction - self.view_mean) / self.view_spread).clamp(-WIDEST_VIEW, WIDEST_VIEW)
+
     def forward(
         self, viewmat: Tensor, condition: Tensor | None = None, rows: Tensor | None = None
     ) -> Gaussians:
         """The Gaussians for one picture, differentiable (Eq. 16-20).
+
+        Beside what the paper has, a mean moves a little in proportion to how far the head is turned: the
+        outline of a round head is not made of the same points when it turns, and a sheet of Gaussians that
+        only turns with it misses it by half a pixel.
 
         `viewmat` [4,4]; `condition` [L+U] or None for the canonical head; `rows` [n] to compute only
         some Gaussians.
@@ -116,7 +132,8 @@ class PortraitModel(nn.Module):
             offsets = None
             if condition is not None:
                 offsets = self._offsets(features, means[:, 1].detach(), deforms, condition)
-        position, rotation, scale = at_rest.means, at_rest.quats, at_rest.scales
+        position = at_rest.means + torch.einsum("nvc,v->nc", at_rest.shifts, self.view(viewmat))
+        rotation, scale = at_rest.quats, at_rest.scales
         if offsets is not None:
             position, rotation = position + offsets.means, rotation + offsets.quats
             scale = scale + offsets.scales
@@ -158,9 +175,18 @@ class PortraitModel(nn.Module):
         write_tensors(path, packed(self.state_dict()), {"format": FORMAT, **self.settings.as_dict()})
 
 
+def no_shifts(count: int) -> dict[str, Tensor]:
+    """What a portrait of `count` Gaussians from before they moved with the view lacks."""
+    return {
+        "canonical.shifts": torch.zeros(count, 3, 3),
+        "view_mean": torch.tensor([0.0, 0.0, 1.0]),
+        "view_spread": torch.tensor(1.0),
+    }
+
+
 def packed(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """The tensors as stored: float32 where rounding would show (positions, statistics), else float16."""
-    exact = ("canonical.means", "lips_", "expression_", "facial.", "temporal.")
+    exact = ("canonical.means", "lips_", "expression_", "view_", "facial.", "temporal.")
     return {
         name: value if name.startswith(exact) or not value.is_floating_point() else value.half()
         for name, value in state.items()
@@ -178,7 +204,9 @@ def load_portrait(
     """
     tensors, values = read_tensors(path, {"canonical.means": (None, 3)})
     version = values.pop("format", None)
-    if version != FORMAT:
+    if version == FORMAT_WITHOUT_SHIFTS:
+        tensors |= no_shifts(len(tensors["canonical.means"]))
+    elif version != FORMAT:
         raise AvatarError(f"{path}: portrait format {version!r}; this version of synctalk reads {FORMAT!r}.")
     settings = PortraitSettings.from_dict(values, str(path))
     facial = make_facial(

@@ -110,6 +110,8 @@ class PortraitRenderer:
             self.halves.append(_Half(place, half.columns, *kept))
             begin = place.stop
         self._keep(state[order], at_rest.opacities[order], at_rest.sh[order], at_rest.means[order])
+        self.shifts = at_rest.shifts[order].transpose(1, 2).reshape(-1, 3).contiguous()  # [3N, views]
+        self.placed = self.means.clone()  # the means, moved by the view
         self._fast: list[FastHalf] = []
         if can_run(model.settings.hidden, self.trunk):
             half_precision = self.dtype == torch.bfloat16
@@ -159,7 +161,7 @@ class PortraitRenderer:
         other.threads = threads or self.threads
         old = self.splat
         other.splat = SplatRenderer(old.width, old.height, old.K, threads=other.threads, stop=_ENOUGH)
-        for name in ("means", "quats", "scales", "tints", "colors"):
+        for name in ("means", "quats", "scales", "tints", "colors", "placed"):
             setattr(other, name, getattr(self, name).clone())
         if other._fast:
             other._share()
@@ -202,7 +204,8 @@ class PortraitRenderer:
             native.module().seen_colors(*self._shades, camera.numpy(), self.colors.numpy(), self.threads)
         else:
             self._deform_plainly(condition, camera)
-        return self.means, self.quats, self.scales, self.opacities, self.colors
+        torch.addmv(self.means.view(-1), self.shifts, self.model.view(view), out=self.placed.view(-1))
+        return self.placed, self.quats, self.scales, self.opacities, self.colors
 
     def _deform_plainly(self, condition: Tensor, camera: Tensor) -> None:
         """What the native kernel does, in torch."""

@@ -13,7 +13,7 @@ from synctalk.errors import TrainingError
 from synctalk.half_precision import has_bfloat16
 from synctalk.logs import get_logger
 from synctalk.portrait.canonical import PER_GAUSSIAN
-from synctalk.portrait.model import LIPS_INPUT, Gaussians, PortraitModel
+from synctalk.portrait.model import LIPS_INPUT, Gaussians, PortraitModel, no_shifts
 from synctalk.portrait.settings import PortraitSettings
 from synctalk.portrait.silence import silence_weights
 from synctalk.portrait.splat import dssim, rasterize
@@ -45,6 +45,7 @@ _MARGIN_PX = 6  # how far outside a crop a Gaussian may rest, beside the way it 
 _ROWS_GRAIN = 512
 _MAX_RESTORES = 5
 _NOSE_TIP = 30
+_LEAST_VIEW_SPREAD = 0.02  # one degree: a head that never turns teaches nothing about turning
 
 
 class Fit:
@@ -180,6 +181,7 @@ class Fit:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from `state`; raises TrainingError when it belongs to another kind of portrait."""
+        state = with_shifts(state)
         count = len(state["model"]["canonical.means"])
         for name in PER_GAUSSIAN:
             old = getattr(self.model.canonical, name)
@@ -192,6 +194,7 @@ class Fit:
         except (RuntimeError, ValueError, KeyError) as error:
             raise TrainingError(f"the checkpoint is of a portrait with other settings ({error})") from error
         self._measure_lips()  # the encoder may be a newer one than the checkpoint's
+        self._measure_views()
         self.generator.set_state(state["generator"])
         self.density = Density(state["pull"].clone(), state["seen"].clone())
         self.travel = state["travel"].clone()
@@ -335,6 +338,7 @@ class Fit:
     def _measure_drivers(self) -> None:
         """Mean and spread of the drivers over the training frames."""
         self._measure_lips()
+        self._measure_views()
         chosen = list(self.model.settings.lower + self.model.settings.upper)
         values = np.asarray(self.data.expressions)[np.asarray(self.data.train)][:, chosen]
         self.model.expression_mean.copy_(torch.as_tensor(values.mean(0)))
@@ -345,6 +349,15 @@ class Fit:
         lips = np.asarray(self.data.lips, dtype=np.float32)[np.asarray(self.data.train)]
         self.model.lips_mean.copy_(torch.as_tensor(lips.mean(0)))
         self.model.lips_std.copy_(torch.as_tensor(np.maximum(lips.std(0), 1e-3 + 0.1 * lips.std())))
+
+    def _measure_views(self) -> None:
+        """Mean and spread of the directions from which the training frames see the head."""
+        poses = torch.as_tensor(np.asarray(self.data.viewmats, dtype=np.float32)[np.asarray(self.data.train)])
+        cameras = -torch.einsum("tij,ti->tj", poses[:, :3, :3], poses[:, :3, 3])
+        directions = nn.functional.normalize(cameras, dim=1)
+        self.model.view_mean.copy_(directions.mean(0))
+        spread = (directions - directions.mean(0)).square().sum(1).mean().sqrt()
+        self.model.view_spread.copy_(spread.clamp_min(_LEAST_VIEW_SPREAD))
 
     def _optimizer(self) -> torch.optim.Optimizer:
         t, canonical, model = self.training, self.model.canonical, self.model
@@ -359,6 +372,7 @@ class Fit:
             ([canonical.sh], t.lr_sh),
             ([*model.triplane.parameters()], t.lr_planes),
             (networks, t.lr_networks),
+            ([canonical.shifts], t.lr_shifts),
         ]
         self.base_rates = [rate for _, rate in groups]
         return torch.optim.Adam(
@@ -379,6 +393,20 @@ class Fit:
     def _finite(self) -> bool:
         checked = [self.model.canonical.means, *self.model.deformation.parameters()]
         return all(p.grad is None or bool(torch.isfinite(p.grad.sum())) for p in checked)
+
+
+def with_shifts(state: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint from before Gaussians moved with the view, as one in which they do not move yet."""
+    model, optimizer = state["model"], state["optimizer"]
+    if "canonical.shifts" in model:
+        return state
+    groups = optimizer["param_groups"]
+    own = {**groups[0], "params": [1 + max(index for group in groups for index in group["params"])]}
+    return {
+        **state,
+        "model": {**model, **no_shifts(len(model["canonical.means"]))},
+        "optimizer": {**optimizer, "param_groups": [*groups, own]},
+    }
 
 
 def most_varied(conditions: Tensor, count: int) -> Tensor:

@@ -91,13 +91,15 @@ class PortraitTraining:
     """Logarithms of scales."""
     lr_quats: float = 1e-3
     """Rotations."""
+    lr_shifts: float = 1e-3
+    """Moves of the means with the view, head units per standard deviation of it."""
     lr_planes: float = 3e-3
     """Triplane entries."""
     lr_networks: float = 2e-3
     """Heads, deformation and attention; at 1e-3 eyelids had hardly begun to close after 4000 steps."""
     lr_end: float = 0.03
     """Factor that learning rates reach at the last step."""
-    lr_again: float = 0.4
+    lr_again: float = 0.25
     """Factor of the learning rates when a training goes on from an earlier one: enough to move, not to
     forget."""
     worst_factor: float = 3.0

@@ -68,6 +68,9 @@ def small_portrait(count: int = 200, settings: PortraitSettings = SETTINGS, seed
         model.canonical.quats.copy_(torch.randn(count, 4))
         model.canonical.opacities.copy_(torch.randn(count) + 1)
         model.canonical.sh.copy_(torch.randn_like(model.canonical.sh) * 0.4)
+        model.canonical.shifts.copy_(torch.randn(count, 3, 3) * 0.02)
+        model.view_mean.copy_(torch.tensor([0.05, -0.02, 0.99]))
+        model.view_spread.fill_(0.1)
         for regressor in model.deformation.regressors.values():
             nn.init.normal_(regressor.weight, std=0.1)
         model.deforms[::10] = False

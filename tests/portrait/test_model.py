@@ -5,7 +5,7 @@ import torch
 from portrait_parts import SETTINGS, Facial, Temporal, camera, small_portrait
 
 from synctalk.errors import AvatarError
-from synctalk.portrait.model import PortraitModel, load_portrait
+from synctalk.portrait.model import PortraitModel, load_portrait, no_shifts
 from synctalk.portrait.settings import PREDICTED, PortraitSettings
 from synctalk.portrait.silence import silence_weights
 from synctalk.portrait.triplane import TriPlane
@@ -50,10 +50,39 @@ def test_moving_brows_moves_no_gaussian_below_the_nose_and_does_move_those_above
 
 
 def test_gaussians_that_do_not_deform_stay_where_they_rest(portrait):
-    gaussians = portrait(camera()[0], portrait.condition_samples[0])
+    viewmat, _ = camera()
+    at_rest, gaussians = portrait(viewmat).means, portrait(viewmat, portrait.condition_samples[0]).means
     rigid = ~portrait.deforms
-    assert torch.equal(gaussians.means[rigid], portrait.canonical.means[rigid])
-    assert (gaussians.means[~rigid] != portrait.canonical.means[~rigid]).any(1).all()
+    assert torch.equal(gaussians[rigid], at_rest[rigid])
+    assert (gaussians[~rigid] != at_rest[~rigid]).any(1).all()
+
+
+def test_means_move_with_the_view_and_rest_where_the_head_was_seen_most(portrait):
+    middle = torch.eye(4)
+    middle[:3, 3] = -6 * portrait.view_mean
+    turned = middle.clone()
+    turned[0, 3] -= 0.6
+    with torch.no_grad():
+        portrait.view_mean /= portrait.view_mean.norm()
+        torch.testing.assert_close(portrait(middle).means, portrait.canonical.means)
+        moved = portrait(turned).means - portrait.canonical.means
+        expected = torch.einsum("nvc,v->nc", portrait.canonical.shifts, portrait.view(turned))
+        portrait.canonical.shifts.zero_()
+        torch.testing.assert_close(portrait(turned).means, portrait.canonical.means)
+    torch.testing.assert_close(moved, expected)
+    assert moved.norm(dim=1).max() > 0.01
+
+
+def test_a_portrait_from_before_means_moved_with_the_view_is_read(portrait, tmp_path):
+    path = tmp_path / "portrait.safetensors"
+    portrait.save(path)
+    tensors, settings = read_tensors(path)
+    added = no_shifts(len(portrait.canonical.means))
+    assert set(added) < set(tensors)
+    old = {name: value for name, value in tensors.items() if name not in added}
+    write_tensors(path, old, settings | {"format": 1})
+    again = load_portrait(path, Temporal, Facial)
+    torch.testing.assert_close(again(camera()[0]).means, portrait.canonical.means.detach())
 
 
 def test_some_rows_are_the_same_as_those_rows_of_all(portrait):
