@@ -5,6 +5,7 @@ matte and the rendered face together, widened by 15 px at 512. Outside B the fra
 bit.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from synctalk.portrait.seam import Restorer, heal, seam_hole, widened
+from synctalk.portrait.seam import Restorer, cut, heal, seam_hole, widened
 from synctalk.portrait.splat import native, rgb_to_yuv420
 from synctalk.portrait.splat.helpers import yuv_weights
 from synctalk.video import Planes
@@ -129,8 +130,13 @@ class PortraitSync:
             cover = opacity[here] * shown
             hole = seam_hole(face[here], hair[here], region[here], cover, self.widen, self.slack)
             if hole is not None:
-                color, allowed = colors[here] * shown[..., None], region[here] & ~hair[here]
-                self._restore_planes(out, frame, color, cover, hole, allowed, (x0, y0, x1, y1))
+                place, allowed = (x0, y0, x1, y1), region[here] & ~hair[here]
+
+                def color(box: Box) -> Map:
+                    picture = colors[box[1] : box[3], box[0] : box[2]]
+                    return np.asarray(picture * cut(shown, place, box)[..., None], np.float32)
+
+                self._restore_planes(out, frame, color, cover, hole, allowed, place)
         return out
 
     def _mix(self, out: Planes, box: Box, image: Map, alpha: Map, keep: Frame, region: Frame) -> None:
@@ -147,7 +153,7 @@ class PortraitSync:
         self,
         out: Planes,
         source: Planes,
-        color: Map,
+        color: Callable[[Box], Map],
         cover: Map,
         hole: tuple[Frame, Frame],
         allowed: Frame,
@@ -209,7 +215,10 @@ class PortraitSync:
                 part = np.asarray(cv2.resize(part, fit, interpolation=cv2.INTER_AREA), np.uint8)
             return part.astype(np.float32) * np.float32(1 / 255)
 
-        healed = heal(self.restorer, behind, color, cover, hole, allowed, place, self.size, self.widen)
+        def rendered(box: Box) -> Map:
+            return np.asarray(cut(color, place, box), np.float32)
+
+        healed = heal(self.restorer, behind, rendered, cover, hole, allowed, place, self.size, self.widen)
         if healed is None:
             return
         box, picture, soft = healed

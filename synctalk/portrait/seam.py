@@ -92,7 +92,7 @@ def seam_hole(
 def heal(
     restorer: Restorer,
     background: Callable[[Box], Map],
-    color: Map,
+    color: Callable[[Box], Map],
     cover: Map,
     hole: tuple[Mask, Mask],
     allowed: Mask,
@@ -107,8 +107,9 @@ def heal(
 
     Args:
         restorer: fills.
-        background: makes the source, float32 [h,w,3] in [0,1], of a box of the picture (x0, y0, x1, y1).
-        color, cover: the rendered face, float32 [h,w,3] (premultiplied) and [h,w].
+        background, color: make the source, float32 [h,w,3] in [0,1], and the rendered face (premultiplied
+            by its cover) of a box of the picture (x0, y0, x1, y1).
+        cover: float32 [h,w] in [0,1], the rendered face.
         hole: from `seam_hole`.
         allowed: uint8 [h,w], 0 or 255: where pixels may change.
         place: the box of the picture which these maps fill; outside it nothing is rendered or may change.
@@ -126,17 +127,15 @@ def heal(
     x0, x1 = _on_grid(place[0] + x - margin_px, place[0] + x + width + margin_px, size[0])
     y0, y1 = _on_grid(place[1] + y - margin_px, place[1] + y + height + margin_px, size[1])
     box = (x0, y0, x1, y1)
-    color, cover, change, make_up, allowed = (
-        _cut(part, place, box) for part in (color, cover, change, make_up, allowed)
-    )
-    behind = background(box)
+    cover, change, make_up, allowed = (cut(part, place, box) for part in (cover, change, make_up, allowed))
+    behind, face = background(box), color(box)
     soft = np.maximum(change.astype(np.float32) - FAINT, 0) * np.float32(1 / (255 - FAINT))
     # Edges of the source are no grain.
     grain = behind - cv2.blur(behind, (GRAIN_PX, GRAIN_PX))
     grain = np.where(np.abs(grain) < GRAIN, grain, 0)
-    picture = color + (behind - grain) * (1 - cover)[..., None] + MATCHED * grain
+    picture = face + (behind - grain) * (1 - cover)[..., None] + MATCHED * grain
     if make_up.max() > FAINT:
-        made = restorer.fill(color, cover, behind, (allowed > 0).astype(np.float32)) + grain
+        made = restorer.fill(face, cover, behind, (allowed > 0).astype(np.float32)) + grain
         share = make_up.astype(np.float32) / np.maximum(change, np.float32(1))
         picture += (made - picture) * share[..., None]
     return box, picture, soft
@@ -148,14 +147,14 @@ def _on_grid(low: int, high: int, limit: int) -> tuple[int, int]:
     return max(low // GRID * GRID, 0), min(-(-high // GRID) * GRID, limit)
 
 
-def _cut(part: NDArray[Any], place: Box, box: Box) -> NDArray[Any]:
+def cut(part: NDArray[Any], place: Box, box: Box) -> NDArray[Any]:
     """What a map that fills `place` holds inside `box`, 0 where it holds nothing."""
     x0, y0 = max(place[0], box[0]), max(place[1], box[1])
     x1, y1 = min(place[2], box[2]), min(place[3], box[3])
-    cut = np.zeros((box[3] - box[1], box[2] - box[0], *part.shape[2:]), part.dtype)
+    inside = np.zeros((box[3] - box[1], box[2] - box[0], *part.shape[2:]), part.dtype)
     inner = part[y0 - place[1] : y1 - place[1], x0 - place[0] : x1 - place[0]]
-    cut[y0 - box[1] : y1 - box[1], x0 - box[0] : x1 - box[0]] = inner
-    return cut
+    inside[y0 - box[1] : y1 - box[1], x0 - box[0] : x1 - box[0]] = inner
+    return inside
 
 
 def halved(mask: Mask, size: tuple[int, int]) -> Mask:

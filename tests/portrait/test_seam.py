@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from synctalk.portrait.seam import FAINT, GRAIN, GRID, MATCHED, heal, seam_hole
+from synctalk.portrait.seam import FAINT, GRAIN, GRID, MATCHED, cut, heal, seam_hole
 
 SIZE, WIDEN, SLACK = 256, 15, 3
 
@@ -82,7 +82,7 @@ def healed(picture, opened, made_up=None, cover=None, corner=(0, 0), restorer=No
     return heal(
         restorer or Grey(),
         lambda box: picture[box[1] : box[3], box[0] : box[2]],
-        0.25 * np.repeat(cover[..., None], 3, 2),
+        lambda box: cut(0.25 * np.repeat(cover[..., None], 3, 2), (x, y, x + width, y + height), box),
         cover,
         (opened, opened if made_up is None else made_up),
         np.full(opened.shape, 255, np.uint8),
