@@ -26,7 +26,7 @@ def ablated(avatar: Avatar, truth: Dataset, without: Collection[str]) -> Drive:
     encoder: the audio features stay at their mean, so the lips do not know the sound.
     expressions: brows, blinks, gaze and smile stay at rest.
     stabilizer: poses from landmarks alone, without head points and bundle adjustment.
-    semantic-weighting: head points on brows, eyes and lips count as much as the others.
+    semantic-weighting: head points on brows, eyes and lips count as much as the others, and at all paces.
     portrait: see `measure(portrait_sync=False)`.
 
     Raises:
@@ -55,6 +55,8 @@ def _other_poses(avatar: Avatar, truth: Dataset, without: Collection[str]) -> to
         points=PointSettings(semantic_weighting="semantic-weighting" not in without),
         stable_points="stabilizer" not in without,
     )
+    if "semantic-weighting" in without:
+        settings = replace(settings, slips=None)
     like = avatar_track(avatar)
     if "semantic-weighting" in without:
         # The stored keypoints were chosen with the weighting; without them new ones are found.
