@@ -101,7 +101,8 @@ class PortraitTraining:
     """Factor that learning rates reach at the last step."""
     lr_again: float = 0.4
     """Factor of the learning rates when a training goes on from an earlier one: enough to move, not to
-    forget. After 1500 steps from 0.4 lips shut on 26 of 29 P, B, M of other voices, from 0.25 on 23."""
+    forget. In single runs of 1500 steps lips then shut on 26 of 29 P, B, M of another voice with 0.4, and on
+    23 with 0.25."""
     worst_factor: float = 3.0
     """A smoothed loss this many times its best means divergence: go back to the last good state."""
     snapshot_every: int = 500
