@@ -187,13 +187,15 @@ class _Scene:
         return np.ascontiguousarray(image[cut[0], cut[1]])
 
     def _head(self, image: Image, place: int) -> Image:
-        """The part of a picture that holds the head, large enough for NIQE."""
+        """The part of a picture that holds the head, in whole patches: NIQE drops what is left over, which
+        would be the chin."""
         rows, columns = bounding(self.data.mattes[int(self.rows[place]), 1] >= 128)
         cut = []
         for part, limit in ((rows, image.shape[0]), (columns, image.shape[1])):
-            length = max(part.stop - part.start + 2 * HEAD_MARGIN_PX, 2 * PATCH)
+            patches = -(-(part.stop - part.start + 2 * HEAD_MARGIN_PX) // PATCH)
+            length = PATCH * min(max(patches, 2), limit // PATCH)
             low = max(0, min((part.start + part.stop - length) // 2, limit - length))
-            cut.append(slice(low, min(low + length, limit)))
+            cut.append(slice(low, low + length))
         return np.ascontiguousarray(image[cut[0], cut[1]])
 
 

@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from synctalk.errors import TrainingError
+from synctalk.evaluation import torso
+from synctalk.evaluation.natural import PATCH
 from synctalk.evaluation.torso import WITH, WITHOUT, _Pairs, seam_band, table, torso_figures
 from synctalk.torso.restorer import TorsoRestorer
 
@@ -74,6 +76,13 @@ def test_both_mismatches_are_forced_and_every_figure_is_there():
     assert figures["holes"]["smooth"] > figures["holes"]["dark"]
     text = table(figures)
     assert "source open, generated shut (2 frames)" in text and "ms per frame" in text
+
+
+def test_niqe_sees_the_whole_head_in_whole_patches(monkeypatch):
+    seen = []
+    monkeypatch.setattr(torso, "niqe", lambda picture: seen.append(picture.shape[:2]) or 0.0)
+    torso_figures(Renderer(), TorsoRestorer().eval(), footage(GAPS), np.arange(FRAMES))
+    assert all(height % PATCH == 0 and width % PATCH == 0 for height, width in seen)
 
 
 def test_a_mouth_that_never_opens_cannot_be_judged():
