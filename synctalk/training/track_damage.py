@@ -59,6 +59,8 @@ class Outcome:
         spoiled_deg: largest rotation error on the spoiled frames, degrees; 0 if there are none.
         confidence: mean confidence on intact and on spoiled frames (NaN without).
         cuts: first frames of the shots found.
+        shots: clean and damaged medians by name where cuts were found, with a similarity for each shot: what
+            is left when a wrong focal length no longer counts between the shots.
     """
 
     clean: PoseError
@@ -66,6 +68,7 @@ class Outcome:
     spoiled_deg: float
     confidence: tuple[float, float]
     cuts: list[int]
+    shots: tuple[dict[str, float], dict[str, float]] | None = None
 
     @property
     def held(self) -> bool:
@@ -236,7 +239,30 @@ def survive(
         spoiled_deg=float(everywhere[spoiled.bad].max()) if spoiled.bad.any() else 0.0,
         confidence=(sure, unsure),
         cuts=track.cuts.tolist(),
+        shots=_by_shot(spoiled, track, clean, truth) if len(track.cuts) else None,
     )
+
+
+def _by_shot(
+    spoiled: Spoiled, track: Track, clean: Track, truth: Truth
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Medians of the clean and the damaged track, each shot after a similarity of its own."""
+    shot = np.searchsorted(track.cuts, np.arange(len(track)), side="right")
+    pairs = []
+    for number in np.unique(shot):
+        here = (shot == number) & ~spoiled.bad
+        same = np.zeros(len(clean), bool)
+        same[spoiled.kept[here]] = True
+        pairs.append((truth.error_of(clean, same), spoiled.truth.error_of(track, here)))
+    before, after = (_medians(list(errors)) for errors in zip(*pairs, strict=True))
+    return before, after
+
+
+def _medians(errors: list[PoseError]) -> dict[str, float]:
+    """Medians over several stretches of frames, by the names of `FLOORS`."""
+    parts = ("rotation_deg", "sideways_mm", "depth_mm")
+    values = (np.concatenate([getattr(error, part) for error in errors]) for part in parts)
+    return {name: float(np.median(value)) for name, value in zip(FLOORS, values, strict=True)}
 
 
 def _deviation(track: Track, truth: Truth, good: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -271,10 +297,16 @@ def damage_table(outcomes: dict[str, Outcome]) -> str:
     lines.append("|---" * (len(names) + 3) + "|")
     for damage, outcome in outcomes.items():
         before, after = outcome.clean.summary(), outcome.damaged.summary()
-        cells = [f"{before[name]:.3f} -> {after[name]:.3f}" for name in names]
         worst = f"{outcome.spoiled_deg:.2f}" if outcome.spoiled_deg else "none"
-        lines.append(f"| {damage} | {' | '.join(cells)} | {worst} | {'yes' if outcome.held else 'NO'} |")
+        held = "yes" if outcome.held else "NO"
+        lines.append(f"| {damage} | {_cells(before, after)} | {worst} | {held} |")
+        if outcome.shots is not None:
+            lines.append(f"| {damage}, a similarity for each shot | {_cells(*outcome.shots)} | {worst} | |")
     return "\n".join(lines)
+
+
+def _cells(before: dict[str, float], after: dict[str, float]) -> str:
+    return " | ".join(f"{before[name]:.3f} -> {after[name]:.3f}" for name in FLOORS)
 
 
 def figures(outcomes: dict[str, Outcome]) -> dict[str, dict[str, object]]:
@@ -288,6 +320,7 @@ def figures(outcomes: dict[str, Outcome]) -> dict[str, dict[str, object]]:
                 None if np.isnan(value) else value for value in outcome.confidence
             ],
             "cuts": outcome.cuts,
+            "each shot for itself": outcome.shots,
             "held": outcome.held,
         }
         for name, outcome in outcomes.items()

@@ -64,6 +64,10 @@ def test_a_hard_cut_is_found_and_both_shots_stay_right(
     result = outcome(track_damage.cut(frames, truth), track, truth, model)
     assert result.held, result
     assert result.cuts == [37]
+    assert result.shots is not None
+    before, after = result.shots
+    assert all(after[name] <= 2 * before[name] + 0.02 for name in before), result.shots
+    assert "similarity for each shot" in track_damage.damage_table({"a hard cut": result})
 
 
 def test_with_the_focal_length_known_a_hard_cut_costs_nothing(
