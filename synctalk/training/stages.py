@@ -76,9 +76,9 @@ class PortraitTraining:
     voice_offset: float = 0.3
     """Spread of an offset shared by the frames of a window, shaped like the features themselves and in their
     standard deviations: what another voice does to all it says."""
-    lips_dropout: float = 0.15
+    lips_dropout: float = 0.3
     """Part of the features that a window goes without: lips that hang on a few fail with other voices."""
-    shut_weight: float = 1.5
+    shut_weight: float = 2.0
     """How often, against other frames, lips that meet in the midst of speech are drawn: P, B and M are short,
     and a mouth half shut on them is what viewers notice."""
     lr_means: float = 1.6e-4
