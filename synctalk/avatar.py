@@ -174,6 +174,11 @@ class Avatar:
         return dict(self.description["licence"])
 
     @property
+    def grain(self) -> float:
+        """Noise of its footage that the rendered face gets back, standard deviation in grey levels of 255."""
+        return float(self.description.get("grain", 0.0))
+
+    @property
     def voice(self) -> str | None:
         """The voice that reads texts for it, by name; None for an avatar that states none."""
         voice = self.description.get("voice")

@@ -40,6 +40,10 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def _is_grain(value: Any) -> bool:
+    return _is_number(value) and 0 <= value <= 20
+
+
 def _is_size(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(map(_is_count, value))
 
@@ -68,6 +72,7 @@ FIELDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "sha256": (_is_checksums, "the checksum of each file"),
 }
 OPTIONAL_FIELDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "grain": (_is_grain, "the footage's noise, 0 to 20 grey levels"),
     "voice": (_is_text, "the name of the voice that reads texts for it"),
 }
 

@@ -36,8 +36,8 @@ def run(args: argparse.Namespace) -> int:
     """Train, measure on held-out frames, and put the weights where they belong."""
     from synctalk.evaluation.torso import hole_figures
     from synctalk.training.dataset import Dataset
+    from synctalk.training.other_parts import shared_model
     from synctalk.training.torso import TorsoFootage, TorsoTraining, train_torso
-    from synctalk.training.train import shared_model
 
     shared = len(args.work) > 1
     if shared and (args.out is None or args.avatar is not None):

@@ -90,6 +90,7 @@ def evaluate(
         ablated(chosen, data, without),
         portrait_sync="portrait" not in without,
         on_frame=writer.add if writer else None,
+        grain=chosen.grain,
     )
     if writer is not None:
         writer.close()

@@ -70,6 +70,7 @@ def render_frames(
     drive: Drive,
     portrait_sync: bool = True,
     clock: list[float] | None = None,
+    grain: float = 0.0,
 ) -> Iterator[Rendered]:
     """Renders the chosen frames of the truth.
 
@@ -81,14 +82,18 @@ def render_frames(
         drive: lips, expressions and poses, [T] of the whole truth.
         portrait_sync: False lays the head over the frame instead.
         clock: receives the seconds of deforming, splatting and blending of each frame.
+        grain: of the footage; see `PortraitSync`.
     """
     conditions = renderer.conditions(drive.lips, drive.expressions, drive.silence)
-    sync = PortraitSync((truth.size, truth.size), None, restorer)
+    sync = PortraitSync((truth.size, truth.size), None, restorer, grain)
     for row in map(int, rows):
         frame, mattes = truth.frames[row], truth.mattes[row]
         start = time.perf_counter()
         image, alpha = renderer.render(conditions, row, drive.viewmats[row])
-        shown = sync(frame, image, alpha, mattes) if portrait_sync else lay_over(frame, image, alpha, None)
+        if portrait_sync:
+            shown = sync(frame, image, alpha, mattes, row)
+        else:
+            shown = lay_over(frame, image, alpha)
         if clock is not None:
             clock.append(time.perf_counter() - start)
         rgb, opaque = image.numpy(), alpha.numpy()[..., None]
@@ -154,6 +159,7 @@ def measure(
     drive: Drive | None = None,
     portrait_sync: bool = True,
     on_frame: Callable[[Rendered], None] | None = None,
+    grain: float = 0.0,
 ) -> Evaluation:
     """All figures of `synctalk evaluate` over the chosen frames.
 
@@ -161,6 +167,7 @@ def measure(
         renderer, restorer, truth, rows, drive, portrait_sync: see `render_frames`; `rows` follow each
             other in time.
         on_frame: sees every frame as it is made.
+        grain: of the footage.
 
     Returns:
         `psnr`, `psnr_face`, `psnr_mouth`, `ms_ssim` of what a viewer gets (mean over frames, dB);
@@ -177,7 +184,7 @@ def measure(
 
     def watched() -> Iterator[NDArray[np.uint8]]:
         nonlocal before
-        for shot in render_frames(renderer, restorer, truth, rows, drive, portrait_sync, clock):
+        for shot in render_frames(renderer, restorer, truth, rows, drive, portrait_sync, clock, grain):
             face, head, _ = truth.mattes[shot.index]
             points = truth.landmarks68[shot.index]
             for key, value in _figures(shot, face, head, points).items():

@@ -39,12 +39,12 @@ def speaking_frames(avatar: Avatar, samples: NDArray[np.float32]) -> Iterator[ND
     expressions[:, list(SMILE)] = avatar.expression_limits()[0][list(SMILE)]
     renderer = avatar.renderer()
     conditions = renderer.conditions(lips, expressions, silence)
-    sync = PortraitSync(avatar.size, avatar.crop, avatar.torso)
+    sync = PortraitSync(avatar.size, avatar.crop, avatar.torso, avatar.grain)
     viewmats = avatar.viewmats
     x, y, width, height = avatar.crop
     for row, index in enumerate(map(int, source)):
         image, alpha = renderer.render(conditions, row, viewmats[index])
-        frame = sync(avatar.source.frame(index), image, alpha, avatar.mattes(index))
+        frame = sync(avatar.source.frame(index), image, alpha, avatar.mattes(index), row)
         yield np.ascontiguousarray(frame[y : y + height, x : x + width])
 
 

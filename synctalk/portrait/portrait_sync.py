@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from synctalk.portrait.grain import Grain
 from synctalk.portrait.seam import Restorer, cut, heal, seam_hole, widened
 from synctalk.portrait.splat import native, rgb_to_yuv420
 from synctalk.portrait.splat.helpers import yuv_weights
@@ -26,6 +27,7 @@ _WIDEN_AT_512 = 15  # paper III-F, px
 _BLUR_AT_512 = 5  # half width of the soft edge towards hair, px
 _SLACK_AT_512 = 3  # a matte's own error, px: less of the source's chin than this does not count as showing
 _HALF = 128
+_LUMA_RANGE = 219  # steps of brightness in planes
 
 
 class PortraitSync:
@@ -35,6 +37,7 @@ class PortraitSync:
         size: width, height of the rendered picture, px.
         crop: x, y, width, height of that picture inside the source frame; None where they are the same.
         restorer: fills where the rendered jaw does not fit the source's; None leaves the source there.
+        grain: noise that the rendered face gets, standard deviation in grey levels of 255.
     """
 
     def __init__(
@@ -42,10 +45,13 @@ class PortraitSync:
         size: tuple[int, int],
         crop: tuple[int, int, int, int] | None = None,
         restorer: Restorer | None = None,
+        grain: float = 0.0,
     ):
         self.size = size
         self.crop = crop or (0, 0, *size)
         self.restorer = restorer
+        self._grain = Grain(self.crop[2:], grain)
+        self._luma_grain = Grain(self.crop[2:], grain * _LUMA_RANGE / 255)
         self.region: NDArray[np.bool_] = np.zeros((size[1], size[0]), dtype=bool)
         scale = size[0] / 512
         self.widen = max(1, round(_WIDEN_AT_512 * scale))
@@ -55,11 +61,12 @@ class PortraitSync:
         self._maps = tuple(np.zeros((size[1], size[0]), np.uint8) for _ in range(4))
         self._weights = yuv_weights()
 
-    def __call__(self, frame: Frame, image: Tensor, alpha: Tensor, mattes: Frame) -> Frame:
+    def __call__(self, frame: Frame, image: Tensor, alpha: Tensor, mattes: Frame, moment: int = 0) -> Frame:
         """The source `frame` [H,W,3] with the rendered face in it, as a new array.
 
         `image` [h,w,3] premultiplied over black and `alpha` [h,w] float32 from the renderer, `mattes`
-        [3,h,w] face, head, person of this frame. `region` then holds B, bool [h,w].
+        [3,h,w] face, head, person of this frame, `moment` its number in what is made (it chooses the
+        grain). `region` then holds B, bool [h,w].
 
         Raises:
             ValueError: a shape does not fit the size and crop given at construction.
@@ -86,6 +93,7 @@ class PortraitSync:
         x, y, w, h = self.crop
         place, source = out[y : y + h, x : x + w], frame[y : y + h, x : x + w]
         self._blend(place, color, cover, region, (x0, y0, x1, y1))
+        self._roughen(self._grain, place, cover, (x0, y0, x1, y1), moment)
         if self.restorer is not None:
             hole = seam_hole(face[here], hair[here], region, cover, self.widen, self.slack)
             if hole is not None:
@@ -93,7 +101,9 @@ class PortraitSync:
                 self._restore(place, source, color, cover, hole, allowed, (x0, y0, x1, y1))
         return out
 
-    def on_planes(self, frame: Planes, image: Tensor, alpha: Tensor, mattes: Frame) -> Planes:
+    def on_planes(
+        self, frame: Planes, image: Tensor, alpha: Tensor, mattes: Frame, moment: int = 0
+    ) -> Planes:
         """`__call__` for a source frame that never becomes RGB, in the native kernel; a new picture.
 
         Outside B the planes are untouched bit for bit; a colour sample (of 2x2 px) counts as inside where
@@ -103,7 +113,7 @@ class PortraitSync:
             ValueError: a shape does not fit the size and crop given at construction.
         """
         if native.why_not():
-            made = self(frame.rgb(), image, alpha, mattes)
+            made = self(frame.rgb(), image, alpha, mattes, moment)
             return Planes.from_planes(*rgb_to_yuv420(made))
         self._check_shapes((frame.height, frame.width), image, alpha, mattes)
         colors, opacity = image.numpy(), alpha.numpy()
@@ -125,9 +135,13 @@ class PortraitSync:
             return out
         here = np.s_[y0:y1, x0:x1]
         self._mix(out, (x0, y0, x1, y1), colors[here], opacity[here], keep[here], region[here])
+        if self.restorer is None and not self._luma_grain.strength:
+            return out
+        shown = keep[here] * np.float32(1 / 255)
+        cover = opacity[here] * shown
+        x, y, w, h = self.crop
+        self._roughen(self._luma_grain, out.y[y : y + h, x : x + w], cover, (x0, y0, x1, y1), moment)
         if self.restorer is not None:
-            shown = keep[here] * np.float32(1 / 255)
-            cover = opacity[here] * shown
             hole = seam_hole(face[here], hair[here], region[here], cover, self.widen, self.slack)
             if hole is not None:
                 place, allowed = (x0, y0, x1, y1), region[here] & ~hair[here]
@@ -230,6 +244,15 @@ class PortraitSync:
         part = out[Y0:Y1, X0:X1]
         mixed = picture * (255 * soft)[..., None] + part * (1 - soft)[..., None]
         np.copyto(part, cv2.convertScaleAbs(mixed), where=(soft > 0)[..., None])
+
+    def _roughen(self, grain: Grain, place: Frame, shown: Map, box: Box, moment: int) -> None:
+        """`grain` for `box` of the picture, in `place` [h',w'] or [h',w',3], where the render is `shown`."""
+        if not grain.strength:
+            return
+        X0, Y0, X1, Y1 = self._in_source(box)
+        if shown.shape != (Y1 - Y0, X1 - X0):
+            shown = resized(shown, (X1 - X0, Y1 - Y0), exact=True)
+        grain.add(place[Y0:Y1, X0:X1], (X0, Y0), shown, moment)
 
     def _in_source(self, box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
         """A box of the picture in pixels of the crop."""

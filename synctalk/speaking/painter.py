@@ -66,7 +66,9 @@ class _Brush:
         """A render, float32 [h,w,3] and [h,w], in its source frame."""
         assert shot.source is not None and shot.mattes is not None
         with self._clock().measure("blend"):
-            made: Planes = self._sync.on_planes(shot.source, image, alpha, shot.mattes)
+            made: Planes = self._sync.on_planes(
+                shot.source, image, alpha, shot.mattes, shot.chunk.start + shot.place
+            )
             return made
 
 
@@ -94,7 +96,7 @@ class Painter:
         self._brushes = [
             _Brush(
                 self._renderer.twin(max(1, processors // count)),
-                PortraitSync(avatar.size, avatar.crop, avatar.torso),
+                PortraitSync(avatar.size, avatar.crop, avatar.torso, avatar.grain),
                 self._viewmats,
                 lambda: self.clock,
             )

@@ -59,6 +59,7 @@ def seal_avatar(
     licence: Mapping[str, str],
     training: Mapping[str, Any],
     voice: str | None = None,
+    grain: float = 0.0,
 ) -> Avatar:
     """Writes avatar.json with the checksums of the files, and the card; returns the avatar, checked."""
     K = dataset.K
@@ -75,6 +76,7 @@ def seal_avatar(
             "consent": consent.as_dict(),
             "training": dict(training),
             **({} if voice is None else {"voice": voice}),
+            "grain": round(grain, 2),
         },
     )
     return Avatar(out)

@@ -168,17 +168,16 @@ def gappy(frames: FrameSource, truth: Truth) -> Spoiled:
     return Spoiled(source, kept, shown != kept, replace(truth, viewmats=truth.viewmats[kept]))
 
 
-def cut(frames: FrameSource, truth: Truth) -> Spoiled:
-    """Half way the camera has been set up anew: rolled by 4 degrees and turned a little, in darker light.
+def cut(frames: FrameSource, truth: Truth, aside_deg: tuple[float, float] = (0.0, 0.0)) -> Spoiled:
+    """Half way the camera has been set up anew: rolled by 4 degrees, in darker light, turned by `aside_deg`.
 
-    A turn of the camera about its own middle moves pixels by a homography, so the truth stays exact. It is
-    small, as a focal length that is a little off makes a long way sideways a little too long or short:
-    nothing in a face tells 1.4 m through a long lens from 1.2 m through a shorter one (see
-    `MotionSettings`), and the turn moves the head by a centimetre. With the focal length given, the cut
-    costs next to nothing.
+    A turn of the camera about its own middle moves pixels by a homography, so the truth stays exact. Turned
+    aside (down, then right) it moves the head in the picture, and a focal length that is a little off makes a
+    long way sideways a little too long or short: nothing in a face tells 1.4 m through a long lens from 1.2 m
+    through a shorter one (see `MotionSettings`). With the focal length given, that costs next to nothing.
     """
     total = len(truth.viewmats)
-    turn = rotation_from_vector(np.radians([0.2, 0.4, 4.0]))
+    turn = rotation_from_vector(np.radians([*aside_deg, 4.0]))
     pixels = truth.K @ turn @ np.linalg.inv(truth.K)
 
     def source(first: int) -> Iterator[Frame]:
@@ -210,6 +209,7 @@ def damages(frames: FrameSource, truth: Truth, folder: Path) -> dict[str, Callab
         "a hand in 20 % of the frames": lambda: hidden(frames, truth),
         "frozen and lost frames": lambda: gappy(frames, truth),
         "a hard cut": lambda: cut(frames, truth),
+        "a hard cut, the camera turned aside": lambda: cut(frames, truth, (0.2, 0.4)),
     }
 
 

@@ -1,6 +1,7 @@
 """`synctalk train`: a video of a person who agreed -> an avatar and a report page, top to bottom."""
 
 import json
+import os
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -12,7 +13,6 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from synctalk.assets import assets_folder
 from synctalk.avatar import Avatar
 from synctalk.consent import Consent
 from synctalk.errors import TrainingError
@@ -23,17 +23,19 @@ from synctalk.portrait.model import load_portrait
 from synctalk.portrait.renderer import PortraitRenderer
 from synctalk.speech.audio import load_audio
 from synctalk.torso.restorer import TorsoRestorer
-from synctalk.training.codebook import CodebookTraining, train_codebook
+from synctalk.training.codebook import CodebookTraining
 from synctalk.training.dataset import Dataset
 from synctalk.training.expression_sheet import expression_sheet
 from synctalk.training.fitting_crops import PortraitDataset
+from synctalk.training.footage_grain import footage_grain
 from synctalk.training.footage_voice import voice_like
 from synctalk.training.live import LiveLine, read_history
+from synctalk.training.other_parts import other_parts_meanwhile, train_other_parts
 from synctalk.training.pack import quiet_frame, seal_avatar, write_files
 from synctalk.training.preprocess import PreprocessSettings, fast, preprocess
 from synctalk.training.report import HeldOut, write_report
 from synctalk.training.stages import PortraitTraining, earlier_state, train_portrait
-from synctalk.training.torso import TorsoFootage, TorsoTraining, train_torso
+from synctalk.training.torso import TorsoTraining
 
 log = get_logger(__name__)
 
@@ -121,12 +123,12 @@ def train_avatar(
     worked = sum(dataset.about.get("processor_seconds", {}).values()) / 60
     with Stopwatch(work / "minutes.json") as watch:
         report(f"{len(dataset.train)} frames to train on, {len(dataset.validation)} held out")
-        _train_portrait_part(dataset, work, settings.portrait, report, start_from)
-        _train_torso_part(dataset, work, settings.torso, report)
-        _train_codebook_part(dataset, work, settings.codebook, report)
+        with other_parts_meanwhile(work, settings.torso, settings.codebook):
+            _train_portrait_part(dataset, work, settings.portrait, report, start_from)
+        train_other_parts(dataset, work, settings.torso, settings.codebook, report)
         write_files(dataset, work, out)
         report("avatar files written")
-        evaluation = evaluate_held_out(dataset, out, settings)
+        evaluation, grain = evaluate_held_out(dataset, out, settings)
         facts: dict[str, Any] = {
             "profile": settings.profile,
             "seconds_of_video": round(dataset.kept / 25, 1),
@@ -139,7 +141,7 @@ def train_avatar(
             "evaluation": {key: round(value, 4) for key, value in evaluation.figures.items()},
         }
         voice = voice or voice_like(load_audio(dataset.about["video"]))
-        avatar = seal_avatar(dataset, out, name, consent, licence or OWN_LICENCE, facts, voice)
+        avatar = seal_avatar(dataset, out, name, consent, licence or OWN_LICENCE, facts, voice, grain)
         expression_sheet(avatar, out / "report" / "expressions.jpg", quiet_frame(dataset))
         size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) / 1e6
         write_report(
@@ -177,11 +179,11 @@ class Stopwatch:
         return self._before[0] + (time.monotonic() - self._start[0]) / 60
 
     def processor_minutes(self) -> float:
-        """In the processor, all threads of this process together, so far."""
-        return self._before[1] + (time.process_time() - self._start[1]) / 60
+        """In the processor, all threads and finished helper processes together, so far."""
+        return self._before[1] + (_processor_seconds() - self._start[1]) / 60
 
     def __enter__(self) -> "Stopwatch":
-        self._start = time.monotonic(), time.process_time()
+        self._start = time.monotonic(), _processor_seconds()
         return self
 
     def __exit__(
@@ -191,13 +193,20 @@ class Stopwatch:
         self._path.write_text(json.dumps(spent))
 
 
+def _processor_seconds() -> float:
+    """Of this process and of those it has waited for."""
+    return sum(os.times()[:4])
+
+
 def peak_memory() -> dict[str, int]:
-    """`peak_memory_mb` of this process, mapped pages of the dataset included; empty where nobody counts."""
+    """`peak_memory_mb` of this process and its largest helper together, mapped pages of the dataset included;
+    empty where nobody counts."""
     try:
         import resource
     except ImportError:  # Windows
         return {}
-    return {"peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}
+    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return {"peak_memory_mb": sum(resource.getrusage(kind).ru_maxrss for kind in kinds) // 1024}
 
 
 def earlier_training(work: Path) -> dict[str, float]:
@@ -231,43 +240,8 @@ def _train_portrait_part(
     report("portrait trained")
 
 
-def _train_torso_part(
-    dataset: Dataset, work: Path, training: TorsoTraining, report: Callable[[str], None]
-) -> None:
-    """The shared restorer, fine-tuned for this person; done once."""
-    path = work / "torso.safetensors"
-    if path.is_file():
-        return
-    partial = work / "torso.part.safetensors"
-    train_torso(
-        cast(TorsoFootage, dataset), partial, start=shared_model("torso.safetensors"), settings=training
-    )
-    partial.replace(path)
-    report("torso restorer trained")
-
-
-def _train_codebook_part(
-    dataset: Dataset, work: Path, training: CodebookTraining, report: Callable[[str], None]
-) -> None:
-    """The shared expression codebook with a decoder of this person's own; done once."""
-    path = work / "expression.safetensors"
-    if path.is_file():
-        return
-    partial = work / "expression.part.safetensors"
-    own = dataset.expressions[: dataset.kept]
-    train_codebook([own], partial, start=shared_model("expression_codebook.safetensors"), settings=training)
-    partial.replace(path)
-    report("expression codebook trained")
-
-
-def shared_model(name: str) -> Path | None:
-    """A model that ships with the library, to start from; None where there is none."""
-    path = assets_folder() / "models" / name
-    return path if path.is_file() else None
-
-
-def evaluate_held_out(dataset: Dataset, out: Path, settings: TrainSettings) -> Evaluation:
-    """Figures on held-out frames by the inference path, from the files as they will ship."""
+def evaluate_held_out(dataset: Dataset, out: Path, settings: TrainSettings) -> tuple[Evaluation, float]:
+    """Figures on held-out frames by the inference path, from the files as they will ship; and the grain."""
     rows = dataset.validation[: settings.evaluated_frames]
     model = load_portrait(out / "portrait.safetensors", TemporalAudioAttention, FacialAwareAttention)
     renderer = PortraitRenderer(model, dataset.size, dataset.size, torch.as_tensor(dataset.K))
@@ -276,6 +250,7 @@ def evaluate_held_out(dataset: Dataset, out: Path, settings: TrainSettings) -> E
     chosen = rows[np.linspace(0, len(rows) - 1, min(settings.sheet_frames, len(rows))).astype(int)]
     held_out = HeldOut(out / "report", dataset.size, chosen.tolist(), (sound, 16000))
     restorer = TorsoRestorer.load(out / "torso.safetensors")
-    evaluation = measure(renderer, restorer, dataset, rows, on_frame=held_out)
+    grain = footage_grain(renderer, dataset)
+    evaluation = measure(renderer, restorer, dataset, rows, on_frame=held_out, grain=grain)
     held_out.close()
-    return evaluation
+    return evaluation, grain

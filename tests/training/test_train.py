@@ -13,9 +13,11 @@ from synctalk.avatar import Avatar
 from synctalk.cli import main
 from synctalk.consent import Consent
 from synctalk.errors import AvatarError, TrainingError
+from synctalk.portrait.splat import native
 from synctalk.training.codebook import CodebookTraining
 from synctalk.training.dataset import Dataset
 from synctalk.training.framing import cut_out
+from synctalk.training.other_parts import other_parts_meanwhile, train_other_parts
 from synctalk.training.preprocess import PreprocessSettings, preprocess
 from synctalk.training.stages import PortraitTraining
 from synctalk.training.torso import TorsoTraining
@@ -115,6 +117,28 @@ def test_a_finished_training_does_nothing_again(place: Path, tmp_path: Path) -> 
     assert before == {p: p.stat().st_mtime_ns for p in (tmp_path / "work" / "dataset").iterdir()}
     old = Avatar(place / "avatar").description["sha256"]["portrait.safetensors"]
     assert Avatar(tmp_path / "avatar").description["sha256"]["portrait.safetensors"] == old
+
+
+def test_restorer_and_codebook_are_trained_beside_the_portrait(place: Path, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "dataset").symlink_to(place / "work" / "dataset")
+    with other_parts_meanwhile(work, TINY.torso, TINY.codebook):
+        assert torch.get_num_threads() <= max(1, native.default_threads() - 1)
+    lines: list[str] = []
+    train_other_parts(Dataset(work / "dataset"), work, TINY.torso, TINY.codebook, lines.append)
+    assert lines == (
+        [] if native.default_threads() > 1 else ["torso restorer trained", "expression codebook trained"]
+    )
+    for part in ("torso.safetensors", "expression.safetensors"):
+        assert (work / part).read_bytes() == (place / "work" / part).read_bytes()
+
+
+def test_an_interrupted_portrait_takes_its_helper_along(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "dataset").symlink_to(place / "work" / "dataset")
+    with pytest.raises(KeyboardInterrupt), other_parts_meanwhile(tmp_path, TINY.torso, TINY.codebook):
+        raise KeyboardInterrupt
+    assert [path.name for path in tmp_path.iterdir()] == ["dataset"]
 
 
 def test_a_step_that_is_not_done_is_done_again_and_only_that(place: Path, tmp_path: Path) -> None:
