@@ -70,12 +70,13 @@ def test_a_hard_cut_is_found_and_both_shots_stay_right(
     assert "similarity for each shot" in track_damage.damage_table({"a hard cut": result})
 
 
-def test_with_the_focal_length_known_a_hard_cut_costs_nothing(
+def test_with_the_focal_length_known_a_camera_turned_aside_costs_nothing(
     frames, clip, truth: Truth, model: FaceModel
 ) -> None:
     settings = TrackSettings(motion=MotionSettings(focal_px=float(truth.K[0, 0])))
     clean = track_head(clip.frames, clip.landmarks, settings=settings, model=model)
-    result = track_damage.survive(track_damage.cut(frames, truth), clean, truth, model, settings=settings)
+    turned = track_damage.cut(frames, truth, (0.2, 0.4))
+    result = track_damage.survive(turned, clean, truth, model, settings=settings)
     sideways = "sideways median (mm)"
     assert result.damaged.summary()[sideways] < 2 * result.clean.summary()[sideways] + 0.02
 
