@@ -107,7 +107,8 @@ class Fit:
         screen = torch.zeros(len(rows), 2, requires_grad=True)
         gaussians = self.model(sample.viewmat, condition, rows)
         image, alpha = self._draw_gaussians(gaussians, sample, background, screen)
-        loss, values = self._loss(sample, image, alpha, background, gaussians, deforming)
+        code = None if condition is None else condition[: self.model.settings.lip_features]
+        loss, values = self._loss(sample, image, alpha, background, gaussians, code)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if not self.watch.healthy(sample.kind, float(loss.detach())) or not self._finite():
@@ -287,9 +288,9 @@ class Fit:
         alpha: Tensor,
         background: Tensor,
         gaussians: Gaussians,
-        deforming: bool,
+        code: Tensor | None,
     ) -> tuple[Tensor, dict[str, float]]:
-        """Eq. 22 (stage 1) or Eq. 24 (stage 2)."""
+        """Eq. 22 (stage 1) or, with the lip `code` that drives the Gaussians, Eq. 24 (stage 2)."""
         training = self.training
         target = torch.lerp(background.expand_as(sample.target), sample.target, sample.matte[..., None])
         weight = 1 + (training.lip_weight - 1) * sample.mouth if sample.kind != MOUTH else None
@@ -307,13 +308,16 @@ class Fit:
             "alpha": float(outline.detach()),
         }
         if sample.kind in (MOUTH, EYES) and self.step % training.perceptual_every == 0:
-            emphasis = training.perceptual_deform if deforming else training.perceptual_canonical
+            emphasis = training.perceptual_canonical if code is None else training.perceptual_deform
             features = self.targets.get(sample, target)
             distance = self.perceptual(image, features)
             loss = loss + emphasis * distance
             values |= {"perceptual": float(distance.detach()), "perceptual_weight": emphasis}
         if gaussians.offsets is not None:
             loss = loss + training.offset_weight * gaussians.offsets.abs().mean()
+        if code is not None:
+            loss = loss + training.code_weight * code.square().mean()
+            values["code"] = float(code.detach().square().mean().sqrt())
         return loss, values | {"loss": float(loss.detach())}
 
     def _densify(self) -> None:
