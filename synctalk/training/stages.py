@@ -79,8 +79,8 @@ class PortraitTraining:
     lips_dropout: float = 0.3
     """Part of the features that a window goes without: lips that hang on a few fail with other voices."""
     code_weight: float = 1e-3
-    """Weight of the squared lip code. Its scale is free, as later weights can make up for it; left to itself it
-    ran away in one of two trainings, to fifty times the other's, and the lips were lost with it."""
+    """Weight of the squared lip code. Its scale is free, as later weights can make up for it; left to itself
+    it ran away in one of two trainings, to fourteen times the other's, and the lips were lost with it."""
     shut_weight: float = 2.0
     """How often, against other frames, lips that meet in the midst of speech are drawn: P, B and M are short,
     and a mouth half shut on them is what viewers notice."""
