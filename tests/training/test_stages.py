@@ -156,6 +156,18 @@ def test_the_perceptual_weight_is_reported_and_higher_in_the_second_stage(puppet
     assert weights[2] > weights[1] > 0
 
 
+def test_the_lip_code_is_kept_small(puppet):
+    from synctalk.training.stages import portrait_settings
+
+    sizes = {}
+    for weight in (0.0, 0.1):
+        training = dataclasses.replace(SHORT, canonical_steps=0, deform_steps=60, code_weight=weight)
+        fit = Fit(puppet, training, portrait_settings(training), TemporalAudioAttention, FacialAwareAttention)
+        values = [fit.advance() for _ in range(training.steps)]
+        sizes[weight] = np.mean([value["code"] for value in values[-20:]])
+    assert sizes[0.1] < 0.7 * sizes[0.0]
+
+
 def test_a_video_without_a_head_is_refused(puppet, tmp_path):
     headless = dataclasses.replace(puppet, mattes=np.zeros_like(puppet.mattes))
     with pytest.raises(TrainingError, match="no head"):
