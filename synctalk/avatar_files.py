@@ -41,7 +41,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_grain(value: Any) -> bool:
-    return _is_number(value) and 0 <= value <= 20
+    return _is_number(value) and value >= 0
 
 
 def _is_size(value: Any) -> bool:
@@ -72,7 +72,7 @@ FIELDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "sha256": (_is_checksums, "the checksum of each file"),
 }
 OPTIONAL_FIELDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "grain": (_is_grain, "the footage's noise, 0 to 20 grey levels"),
+    "grain": (_is_grain, "the footage's noise in grey levels, 0 or more"),
     "voice": (_is_text, "the name of the voice that reads texts for it"),
 }
 

@@ -135,7 +135,7 @@ class PortraitTraining:
 
     @classmethod
     def fast(cls) -> "PortraitTraining":
-        """About nine minutes on two cores."""
+        """About eight minutes on two cores."""
         return cls(canonical_steps=1000, deform_steps=11000, densify_every=100)
 
 

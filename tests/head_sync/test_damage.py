@@ -58,10 +58,11 @@ def test_frozen_and_lost_frames_leave_the_rest_alone(
     assert result.held, result
 
 
+@pytest.mark.parametrize("aside_deg", [(0.0, 0.0), (0.2, 0.4)])
 def test_a_hard_cut_is_found_and_both_shots_stay_right(
-    frames, track: Track, truth: Truth, model: FaceModel
+    frames, track: Track, truth: Truth, model: FaceModel, aside_deg: tuple[float, float]
 ) -> None:
-    result = outcome(track_damage.cut(frames, truth), track, truth, model)
+    result = outcome(track_damage.cut(frames, truth, aside_deg), track, truth, model)
     assert result.held, result
     assert result.cuts == [37]
     assert result.shots is not None

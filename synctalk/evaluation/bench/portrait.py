@@ -37,6 +37,7 @@ class _Scene:
     conditions: Tensor  # [T,C]
     frames: list[Planes]
     mattes: list[NDArray[np.uint8]]
+    grain: float = 0.0  # grey levels of 255
 
 
 def run(seconds: float = 5.0, avatar: str | None = None, threads: int | None = None) -> dict[str, Any]:
@@ -47,7 +48,7 @@ def run(seconds: float = 5.0, avatar: str | None = None, threads: int | None = N
     name = avatar or next(iter(Avatar.available()), None)
     scene = _from_avatar(Avatar.from_pretrained(name)) if name else _made_up()
     renderer = PortraitRenderer(scene.model, *scene.size, scene.K, threads=threads)
-    sync = PortraitSync(scene.size, scene.crop)
+    sync = PortraitSync(scene.size, scene.crop, grain=scene.grain)
     times: dict[str, list[float]] = {"render": [], "blend": []}
     started, index, spent = time.perf_counter(), 0, 0.0
     while time.perf_counter() - started < seconds:
@@ -55,7 +56,7 @@ def run(seconds: float = 5.0, avatar: str | None = None, threads: int | None = N
         before = time.perf_counter()
         image, alpha = renderer.render(scene.conditions, t, scene.viewmats[t])
         between = time.perf_counter()
-        sync.on_planes(scene.frames[t], image, alpha, scene.mattes[t])
+        sync.on_planes(scene.frames[t], image, alpha, scene.mattes[t], index)
         after = time.perf_counter()
         if index == 4:
             spent = time.process_time()
@@ -131,6 +132,7 @@ def _from_avatar(avatar: Avatar) -> _Scene:
         conditions=model.condition_samples[:count],
         frames=[source.planes(i) for i in range(count)],
         mattes=[np.ascontiguousarray(avatar.mattes(i)) for i in range(count)],
+        grain=avatar.grain,
     )
 
 
