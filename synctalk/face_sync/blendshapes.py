@@ -40,6 +40,8 @@ CORE_SEVEN = blendshape_indices(
     "eyeBlinkRight",
 )
 EYE_LOOK = tuple(i for i, name in enumerate(BLENDSHAPE_NAMES) if name.startswith("eyeLook"))
+BLINK = blendshape_indices("eyeBlinkLeft", "eyeBlinkRight")
+EYES_SHUT = 0.5  # a blink's coefficient at which half the eye is covered
 SMILE = blendshape_indices("mouthSmileLeft", "mouthSmileRight")
 MOUTH = tuple(i for i, name in enumerate(BLENDSHAPE_NAMES) if name.startswith(("jaw", "mouth", "tongue")))
 

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from synctalk.errors import TrainingError
+from synctalk.face_sync.blendshapes import BLINK, EYES_SHUT
 from synctalk.half_precision import has_bfloat16
 from synctalk.logs import get_logger
 from synctalk.portrait.canonical import PER_GAUSSIAN
-from synctalk.portrait.model import LIPS_INPUT, Gaussians, PortraitModel, no_shifts
+from synctalk.portrait.model import LIPS_INPUT, Gaussians, PortraitModel
 from synctalk.portrait.settings import PortraitSettings
 from synctalk.portrait.silence import silence_weights
 from synctalk.portrait.splat import dssim, rasterize
@@ -45,6 +46,7 @@ _MARGIN_PX = 6  # how far outside a crop a Gaussian may rest, beside the way it 
 _ROWS_GRAIN = 512
 _MAX_RESTORES = 5
 _NOSE_TIP = 30
+_RANGE, _SPREADS = (0.005, 0.995), 4  # of a driver: what nearly all frames keep to is four spreads or less
 _LEAST_VIEW_SPREAD = 0.02  # one degree: a head that never turns teaches nothing about turning
 
 
@@ -131,20 +133,31 @@ class Fit:
         }
 
     def validate(self, count: int) -> dict[str, float]:
-        """Mean `psnr_head` and `psnr_mouth` (dB) over `count` held-out frames, without Portrait-Sync."""
+        """Means over held-out frames, without Portrait-Sync, in dB: `psnr_head` and `psnr_mouth` over `count`
+        frames, `psnr_lids` of the eyes over as many at most in which they are shut, if there are any."""
         frames = np.asarray(self.data.validation)
         if not len(frames):
             return {}
-        frames = frames[np.linspace(0, len(frames) - 1, min(count, len(frames))).astype(int)]
-        heads, mouths = [], []
-        for frame in frames:
-            sample = self.crops.sample(int(frame), HEAD, torch.zeros(2))
-            image = self.picture(int(frame))
-            inside = (sample.matte > 0.5).float()
-            target = sample.target * sample.matte[..., None]
-            heads.append(psnr(image, target, inside))
-            mouths.append(psnr(image, target, sample.mouth * inside))
-        return {"psnr_head": float(np.mean(heads)), "psnr_mouth": float(np.mean(mouths))}
+        spread = frames[np.linspace(0, len(frames) - 1, min(count, len(frames))).astype(int)]
+        shown = [self._compare(int(frame)) for frame in spread]
+        values = {key: float(np.mean([look[key] for look in shown])) for key in ("psnr_head", "psnr_mouth")}
+        lids = np.asarray(self.data.expressions[frames], dtype=np.float32)[:, list(BLINK)].mean(1)
+        shut = frames[np.argsort(-lids, kind="stable")[:count]][: int((lids > EYES_SHUT).sum())]
+        if len(shut):
+            values["psnr_lids"] = float(np.mean([self._compare(int(frame))["psnr_eyes"] for frame in shut]))
+        return values
+
+    def _compare(self, frame: int) -> dict[str, float]:
+        """`psnr_head`, `psnr_mouth` and `psnr_eyes` of a held-out frame inside its head matte, dB."""
+        sample = self.crops.sample(frame, HEAD, torch.zeros(2))
+        image, inside = self.picture(frame), (sample.matte > 0.5).float()
+        target = sample.target * sample.matte[..., None]
+        parts = {
+            "psnr_head": inside,
+            "psnr_mouth": sample.mouth * inside,
+            "psnr_eyes": sample.box.mask(self.crops.eyes_box(frame)) * inside,
+        }
+        return {key: psnr(image, target, part) for key, part in parts.items()}
 
     @torch.no_grad()
     def picture(self, frame: int) -> Tensor:
@@ -182,7 +195,6 @@ class Fit:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from `state`; raises TrainingError when it belongs to another kind of portrait."""
-        state = with_shifts(state)
         count = len(state["model"]["canonical.means"])
         for name in PER_GAUSSIAN:
             old = getattr(self.model.canonical, name)
@@ -346,7 +358,10 @@ class Fit:
         chosen = list(self.model.settings.lower + self.model.settings.upper)
         values = np.asarray(self.data.expressions)[np.asarray(self.data.train)][:, chosen]
         self.model.expression_mean.copy_(torch.as_tensor(values.mean(0)))
-        self.model.expression_std.copy_(torch.as_tensor(np.maximum(values.std(0), 0.03)))
+        # A blink is seldom and large: measured by its spread alone it would be six times as large as all else.
+        low, high = np.quantile(values, _RANGE, axis=0)
+        spread = np.maximum(values.std(0), (high - low) / _SPREADS)
+        self.model.expression_std.copy_(torch.as_tensor(np.maximum(spread, 0.03)))
 
     def _measure_lips(self) -> None:
         """Mean and spread of the encoder's features over the training frames."""
@@ -365,7 +380,7 @@ class Fit:
 
     def _optimizer(self) -> torch.optim.Optimizer:
         t, canonical, model = self.training, self.model.canonical, self.model
-        modules = (canonical.heads, model.deformation, model.temporal, model.facial)
+        modules = (canonical.heads, model.deformation, model.temporal)
         networks = [parameter for module in modules for parameter in module.parameters()]
         networks.append(model.closed_mouth)
         groups = [
@@ -377,6 +392,7 @@ class Fit:
             ([*model.triplane.parameters()], t.lr_planes),
             (networks, t.lr_networks),
             ([canonical.shifts], t.lr_shifts),
+            ([*model.facial.parameters()], t.lr_attention),
         ]
         self.base_rates = [rate for _, rate in groups]
         return torch.optim.Adam(
@@ -397,20 +413,6 @@ class Fit:
     def _finite(self) -> bool:
         checked = [self.model.canonical.means, *self.model.deformation.parameters()]
         return all(p.grad is None or bool(torch.isfinite(p.grad.sum())) for p in checked)
-
-
-def with_shifts(state: dict[str, Any]) -> dict[str, Any]:
-    """A checkpoint from before Gaussians moved with the view, as one in which they do not move yet."""
-    model, optimizer = state["model"], state["optimizer"]
-    if "canonical.shifts" in model:
-        return state
-    groups = optimizer["param_groups"]
-    own = {**groups[0], "params": [1 + max(index for group in groups for index in group["params"])]}
-    return {
-        **state,
-        "model": {**model, **no_shifts(len(model["canonical.means"]))},
-        "optimizer": {**optimizer, "param_groups": [*groups, own]},
-    }
 
 
 def most_varied(conditions: Tensor, count: int) -> Tensor:

@@ -58,6 +58,15 @@ class Box:
         """The part of an image [H,W,...] inside the box."""
         return image[self.y0 : self.y1, self.x0 : self.x1]
 
+    def mask(self, inner: "Box") -> Tensor:
+        """1 in the pixels [h,w] of this box that lie in `inner`, else 0."""
+        inside = torch.zeros(self.height, self.width)
+        inside[
+            max(inner.y0 - self.y0, 0) : max(inner.y1 - self.y0, 0),
+            max(inner.x0 - self.x0, 0) : max(inner.x1 - self.x0, 0),
+        ] = 1
+        return inside
+
     def camera(self, K: Tensor) -> Tensor:
         """Intrinsics [3,3] of the picture that is only this box."""
         moved = K.clone()
@@ -157,11 +166,7 @@ class Crops:
         box = self.box(frame, kind, draws)
         target = torch.from_numpy(np.array(box.of(self.data.frames[frame]))).float() / 255
         matte = torch.from_numpy(np.array(box.of(self.data.mattes[frame, _MATTE_HEAD]))).float() / 255
-        mouth, inner = torch.zeros(box.height, box.width), self.mouth_box(frame)
-        mouth[
-            max(inner.y0 - box.y0, 0) : max(inner.y1 - box.y0, 0),
-            max(inner.x0 - box.x0, 0) : max(inner.x1 - box.x0, 0),
-        ] = 1
+        mouth = box.mask(self.mouth_box(frame))
         return Sample(frame, kind, box, target, matte, mouth, self.viewmats[frame], box.camera(self.K))
 
     def _around(self, centre: NDArray, size: tuple[int, int]) -> Box:

@@ -127,7 +127,7 @@ def _training_curves(history: Sequence[Mapping[str, Any]]) -> list[str]:
         "L1 and D-SSIM by step": ("l1", "dssim"),
         "Perceptual distance by step": ("perceptual",),
         "Perceptual weight by step": ("perceptual_weight",),
-        "Held-out PSNR by step (dB)": ("psnr_head", "psnr_mouth"),
+        "Held-out PSNR by step (dB)": ("psnr_head", "psnr_mouth", "psnr_lids"),
         "Gaussians by step": ("gaussians",),
     }
     drawn = []

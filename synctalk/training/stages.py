@@ -99,7 +99,10 @@ class PortraitTraining:
     lr_planes: float = 3e-3
     """Triplane entries."""
     lr_networks: float = 2e-3
-    """Heads, deformation and attention; at 1e-3 eyelids had hardly begun to close after 4000 steps."""
+    """Heads, deformation and audio attention; at 1e-3 eyelids had hardly begun to close after 4000 steps."""
+    lr_attention: float = 4e-4
+    """Facial attention. At the networks' rate it turns away from what it does not understand yet: the mean of
+    the blink's attention fell from 0.95 to 0.2 in 2000 steps, and Ada's lids never learnt to close."""
     lr_end: float = 0.03
     """Factor that learning rates reach at the last step."""
     lr_again: float = 0.4
@@ -160,8 +163,8 @@ def train_portrait(
 ) -> PortraitModel:
     """Train a portrait on `data`; the checkpoint `out_dir/portrait_checkpoint.pt` makes it resumable.
 
-    `report` receives plain values about every two seconds, and `psnr_head`, `psnr_mouth` of held-out
-    frames at validations. `start_from` is the folder of an earlier training of the same head, whose steps
+    `report` receives plain values about every two seconds, and `psnr_head`, `psnr_mouth`, `psnr_lids` of
+    held-out frames at validations. `start_from` is the folder of an earlier training of the same head, whose steps
     count: a run without a checkpoint of its own goes on from there. The attention modules default to the
     Face-Sync Controller's.
 
