@@ -14,6 +14,9 @@ FIGURES = {
     "lmd_static_px": "the same with a frozen mouth (px)",
     "mouth_correlation": "Mouth opening, correlation with the truth",
     "mouth_lag_frames": "Mouth lag (frames)",
+    "psnr_lids": "PSNR, eyes while they are shut (dB)",
+    "eyes_shut": "Eyes shut where the truth's are (share)",
+    "eye_correlation": "Eye opening, correlation with the truth",
     "flicker_ratio": "Flicker of static skin over the truth's",
 }
 

@@ -11,14 +11,13 @@ from scipy.stats import ks_2samp
 from synctalk.expression.blinks import find_blinks
 from synctalk.expression.codebook import Codebook
 from synctalk.expression.generator import ExpressionGenerator
-from synctalk.face_sync.blendshapes import BLENDSHAPE_NAMES, CORE_SEVEN, SMILE, blendshape_indices
+from synctalk.face_sync.blendshapes import BLENDSHAPE_NAMES, BLINK, CORE_SEVEN, SMILE, blendshape_indices
 from synctalk.training.expression import Filmed
 
 Curves = NDArray[np.float32]
-LIDS = blendshape_indices("eyeBlinkLeft", "eyeBlinkRight")
-JUDGED = (*(column for column in CORE_SEVEN if column not in LIDS), *SMILE)
+JUDGED = (*(column for column in CORE_SEVEN if column not in BLINK), *SMILE)
 UPPER_FACE = (
-    *(column for column in CORE_SEVEN if column not in LIDS),
+    *(column for column in CORE_SEVEN if column not in BLINK),
     *blendshape_indices(
         "eyeWideLeft",
         "eyeWideRight",

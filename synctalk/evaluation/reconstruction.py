@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from synctalk.evaluation.eyes import eye_figures, eye_opening
 from synctalk.evaluation.image import frame_change, ms_ssim, psnr
 from synctalk.evaluation.lips import (
     correlation,
@@ -25,10 +26,11 @@ from synctalk.training.dataset import Dataset
 
 GREY = 128.0
 MOUTH = slice(48, 68)
+EYES = slice(36, 48)
 BROWS_AND_EYES = [*range(17, 27), *range(36, 48)]
 NOSE_TIP = 33
 LOOK_EVERY = 10  # frames between looks at quality without a reference
-MOUTH_MARGIN = 0.25  # of the mouth's width, on each side
+MARGIN = 0.25  # of the width of mouth or eyes, on each side
 
 
 @dataclass(frozen=True)
@@ -111,10 +113,9 @@ def _bytes(values: NDArray[np.floating]) -> NDArray[np.uint8]:
     return np.rint(np.clip(values, 0, 255)).astype(np.uint8)
 
 
-def mouth_box(landmarks68: NDArray[np.floating], size: int) -> tuple[slice, slice]:
-    """Rows and columns of the box around the mouth, a quarter of its width wider on each side."""
-    points = landmarks68[MOUTH]
-    margin = MOUTH_MARGIN * float(np.ptp(points[:, 0]))
+def box_around(points: NDArray[np.floating], size: int) -> tuple[slice, slice]:
+    """Rows and columns of the box around `points` [n,2] px, a quarter of their width wider on each side."""
+    margin = MARGIN * float(np.ptp(points[:, 0]))
     x0, y0 = np.floor(points.min(axis=0) - margin).astype(int).clip(0, size - 1)
     x1, y1 = np.ceil(points.max(axis=0) + margin).astype(int).clip(1, size)
     return slice(int(y0), int(y1)), slice(int(x0), int(x1))
@@ -170,11 +171,11 @@ def measure(
         grain: of the footage.
 
     Returns:
-        `psnr`, `psnr_face`, `psnr_mouth`, `ms_ssim` of what a viewer gets (mean over frames, dB);
-        `psnr_head` (inside the truth's head matte) and `ms_ssim_head` (in its bounding box) of the head
-        alone over grey; `lmd_px`, `lmd_static_px`, `mouth_correlation`, `mouth_lag_frames`,
-        `flicker_ratio`, `fps` (deform, splat and blend) and `frames`; `niqe` and `brisque` of every tenth
-        frame.
+        `psnr`, `psnr_face`, `psnr_mouth`, `psnr_eyes`, `ms_ssim` of what a viewer gets (mean over frames,
+        dB); `psnr_head` (inside the truth's head matte) and `ms_ssim_head` (in its bounding box) of the head
+        alone over grey; `lmd_px`, `lmd_static_px`, `mouth_correlation`, `mouth_lag_frames`, those of
+        `eyes.eye_figures`, `flicker_ratio`, `fps` (deform, splat and blend) and `frames`; `niqe` and
+        `brisque` of every tenth frame.
     """
     drive = drive or Drive.of(truth)
     clock: list[float] = []
@@ -215,6 +216,7 @@ def measure(
         "lmd_static_px": static_distance(true_points),
         "mouth_correlation": correlation(opening, true_opening),
         "mouth_lag_frames": lag_frames(opening, true_opening),
+        **eye_figures(eye_opening(track.landmarks478), eye_opening(true_points), np.array(sums["psnr_eyes"])),
         "flicker_ratio": _ratio(flicker),
         "fps": 1 / float(np.median(clock)),
         "frames": len(rows),
@@ -226,13 +228,14 @@ def _figures(
     shot: Rendered, face: NDArray[np.uint8], head: NDArray[np.uint8], points: NDArray[np.floating]
 ) -> dict[str, float]:
     """Picture figures of one frame."""
-    mouth = mouth_box(points, len(face))
+    mouth, eyes = box_around(points[MOUTH], len(face)), box_around(points[EYES], len(face))
     box = bounding(head >= 128)
     return {
         "psnr": psnr(shot.image, shot.truth),
         "psnr_head": psnr(shot.head, shot.true_head, head >= 128),
         "psnr_face": psnr(shot.image, shot.truth, face >= 128),
         "psnr_mouth": psnr(shot.image[mouth], shot.truth[mouth]),
+        "psnr_eyes": psnr(shot.image[eyes], shot.truth[eyes]),
         "ms_ssim": ms_ssim(shot.image, shot.truth),
         "ms_ssim_head": ms_ssim(shot.head[box], shot.true_head[box]),
     }

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from synctalk.errors import SyncTalkError
 from synctalk.expression.blinks import BlinkHabit, Blinks
 from synctalk.expression.generator import STYLES
-from synctalk.face_sync.blendshapes import BLENDSHAPE_NAMES, CORE_SEVEN, SMILE
+from synctalk.face_sync.blendshapes import BLINK, CORE_SEVEN, SMILE
 
 Curves = NDArray[np.float32]
 
@@ -42,7 +42,6 @@ _COLUMNS: dict[str, tuple[int, ...]] = {
 }
 DRIVEN = (*CORE_SEVEN, *SMILE)
 _SHUT = 0.6  # lids of an avatar whose footage holds no blink
-_LIDS = tuple(BLENDSHAPE_NAMES.index(name) for name in ("eyeBlinkLeft", "eyeBlinkRight"))
 
 
 def _check_range(name: str, value: float, low: float, high: float) -> None:
@@ -144,7 +143,7 @@ class ExpressionControl:
         rate = expression.blinks_per_minute
         if rate is not None and not generated:
             self._blinks = Blinks(BlinkHabit(per_minute=rate), seed)
-            self._limit[list(_LIDS)] = np.maximum(self._limit[list(_LIDS)], _SHUT)
+            self._limit[list(BLINK)] = np.maximum(self._limit[list(BLINK)], _SHUT)
 
     def apply(self, curves: Curves) -> Curves:
         """Coefficients as asked, float32 [n,52]; the next chunk goes on where this one ended.
@@ -167,7 +166,7 @@ class ExpressionControl:
 
     def _reblink(self, out: Curves, lids: NDArray[np.floating]) -> None:
         """Blinks `lids` [n] in place of those of the footage."""
-        for column in _LIDS:
+        for column in BLINK:
             open_lid = np.minimum(out[:, column], self._rest[column])
             out[:, column] = open_lid + lids * (self._limit[column] - open_lid)
 

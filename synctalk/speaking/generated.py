@@ -10,17 +10,16 @@ from synctalk.expression.blinks import BlinkHabit, Blinks, blink_statistics
 from synctalk.expression.codebook import Codebook, CodebookStream
 from synctalk.expression.generator import STYLES, ExpressionGenerator, ExpressionStream
 from synctalk.expression.voice import RunningVoice
-from synctalk.face_sync.blendshapes import CORE_SEVEN, SMILE, blendshape_indices
+from synctalk.face_sync.blendshapes import BLINK, CORE_SEVEN, SMILE, blendshape_indices
 
 Curves = NDArray[np.float32]
-LIDS = blendshape_indices("eyeBlinkLeft", "eyeBlinkRight")
 BROWS_UP = blendshape_indices("browInnerUp", "browOuterUpLeft", "browOuterUpRight")
-BROWS_AND_SMILE = (*(column for column in CORE_SEVEN if column not in LIDS), *SMILE)
+BROWS_AND_SMILE = (*(column for column in CORE_SEVEN if column not in BLINK), *SMILE)
 
 
 def blink_habit(own: Curves) -> BlinkHabit:
     """How an avatar blinks, from its own coefficients [T,52]; the default where the footage is too short."""
-    found = blink_statistics(own[:, LIDS[0]])
+    found = blink_statistics(own[:, BLINK[0]])
     per_minute = found["per_minute"]
     if len(own) < 25 * 20 or not 3 <= per_minute <= 60:
         return BlinkHabit()
@@ -58,7 +57,7 @@ class GeneratedExpression:
         if blinks_per_minute is not None:
             habit = replace(habit, per_minute=blinks_per_minute)
         self._blinks = Blinks(habit, seed)
-        lids = own[:, list(LIDS)]
+        lids = own[:, list(BLINK)]
         self._open = np.median(lids, axis=0)
         self._shut = np.maximum(np.percentile(lids, 99, axis=0), self._open + 0.2)
 
@@ -83,7 +82,7 @@ class GeneratedExpression:
         driven = list(BROWS_AND_SMILE)
         out[:, driven] = made[:, driven]
         lids = self._blinks.next(len(out))[:, None]
-        out[:, list(LIDS)] = self._open + lids * (self._shut - self._open)
+        out[:, list(BLINK)] = self._open + lids * (self._shut - self._open)
         return out
 
 

@@ -15,10 +15,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from synctalk.errors import TrainingError
 from synctalk.expression.generator import STYLES, ExpressionGenerator
 from synctalk.expression.voice import RunningVoice, voice_features
-from synctalk.face_sync.blendshapes import blendshape_indices
+from synctalk.face_sync.blendshapes import BLINK
 from synctalk.training.expression_rules import BROWS_DOWN, BROWS_UP, SMILE, WIDE, upper_face
 
-BLINK = blendshape_indices("eyeBlinkLeft", "eyeBlinkRight")
 # What the rules speak about; elsewhere they say nothing and are not compared.
 _RULED = (*BROWS_UP, *BROWS_DOWN, *SMILE, *WIDE)
 

@@ -14,7 +14,7 @@ from synctalk.face_sync.blendshapes import BLINK, EYES_SHUT
 from synctalk.half_precision import has_bfloat16
 from synctalk.logs import get_logger
 from synctalk.portrait.canonical import PER_GAUSSIAN
-from synctalk.portrait.model import LIPS_INPUT, Gaussians, PortraitModel
+from synctalk.portrait.model import LIPS_INPUT, Gaussians, PortraitModel, no_shifts
 from synctalk.portrait.settings import PortraitSettings
 from synctalk.portrait.silence import silence_weights
 from synctalk.portrait.splat import dssim, rasterize
@@ -195,6 +195,7 @@ class Fit:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from `state`; raises TrainingError when it belongs to another kind of portrait."""
+        state = with_shifts(state)
         count = len(state["model"]["canonical.means"])
         for name in PER_GAUSSIAN:
             old = getattr(self.model.canonical, name)
@@ -380,7 +381,7 @@ class Fit:
 
     def _optimizer(self) -> torch.optim.Optimizer:
         t, canonical, model = self.training, self.model.canonical, self.model
-        modules = (canonical.heads, model.deformation, model.temporal)
+        modules = (canonical.heads, model.deformation, model.temporal, model.facial)
         networks = [parameter for module in modules for parameter in module.parameters()]
         networks.append(model.closed_mouth)
         groups = [
@@ -392,7 +393,6 @@ class Fit:
             ([*model.triplane.parameters()], t.lr_planes),
             (networks, t.lr_networks),
             ([canonical.shifts], t.lr_shifts),
-            ([*model.facial.parameters()], t.lr_attention),
         ]
         self.base_rates = [rate for _, rate in groups]
         return torch.optim.Adam(
@@ -413,6 +413,20 @@ class Fit:
     def _finite(self) -> bool:
         checked = [self.model.canonical.means, *self.model.deformation.parameters()]
         return all(p.grad is None or bool(torch.isfinite(p.grad.sum())) for p in checked)
+
+
+def with_shifts(state: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint from before Gaussians moved with the view, as one in which they do not move yet."""
+    model, optimizer = state["model"], state["optimizer"]
+    if "canonical.shifts" in model:
+        return state
+    groups = optimizer["param_groups"]
+    own = {**groups[0], "params": [1 + max(index for group in groups for index in group["params"])]}
+    return {
+        **state,
+        "model": {**model, **no_shifts(len(model["canonical.means"]))},
+        "optimizer": {**optimizer, "param_groups": [*groups, own]},
+    }
 
 
 def most_varied(conditions: Tensor, count: int) -> Tensor:

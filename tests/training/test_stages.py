@@ -1,4 +1,5 @@
 import dataclasses
+import re
 import signal
 from dataclasses import dataclass
 
@@ -8,6 +9,7 @@ import torch
 
 from synctalk.errors import TrainingError
 from synctalk.face_sync.attention import FacialAwareAttention, TemporalAudioAttention
+from synctalk.face_sync.blendshapes import BLINK
 from synctalk.portrait.canonical import CanonicalGaussians
 from synctalk.portrait.settings import PREDICTED, PortraitSettings
 from synctalk.training.fitting import Fit, most_varied
@@ -27,6 +29,9 @@ SHORT = PortraitTraining(
     validate_every=30,
     validation_frames=2,
 )
+
+
+MOVES_WITH_VIEW = re.compile(r"canonical\.shifts|view_").match
 
 
 @dataclass
@@ -102,6 +107,35 @@ def test_training_learns_the_head_and_the_mouth_that_opens(puppet, tmp_path):
     assert best["psnr_head"] > 23
     assert len(model.canonical) <= longer.max_gaussians
     assert model.condition_samples.std(0)[:32].max() > 0
+
+
+def test_eyelids_that_seldom_close_learn_to(puppet, tmp_path):
+    y, x = np.mgrid[:SIZE, :SIZE]
+    eyes = (np.abs(np.abs(x - 32) - 8) < 4) & (np.abs(y - 27) < 3)
+    shut = np.arange(FRAMES) % 9 == 5
+    frames, expressions = puppet.frames.copy(), puppet.expressions.copy()
+    frames[:, eyes] = np.where(shut, 200, 20)[:, None, None]
+    expressions[:, list(BLINK)] = np.where(shut, 0.9, 0.1)[:, None]
+    blinking = dataclasses.replace(puppet, frames=frames, expressions=expressions)
+    seen: list[dict] = []
+    longer = dataclasses.replace(
+        SHORT, canonical_steps=40, deform_steps=160, lr_networks=2e-3, mix_eyes=0.5, mix_mouth=0.1
+    )
+    train_portrait(blinking, longer, tmp_path, report=seen.append)
+    looks = [values["psnr_lids"] for values in seen if "psnr_lids" in values]
+    assert looks[-1] > looks[0] + 3
+
+
+def test_a_rare_blink_is_measured_by_its_reach(puppet):
+    from synctalk.training.stages import portrait_settings
+
+    expressions = puppet.expressions.copy()
+    expressions[10, list(BLINK)] = 0.8
+    rare = dataclasses.replace(puppet, expressions=expressions)
+    fit = Fit(rare, SHORT, portrait_settings(SHORT), TemporalAudioAttention, FacialAwareAttention)
+    drivers = fit.model.expression_drivers(torch.from_numpy(expressions[10:11]))
+    standard_deviations = 0.8 * (1 - 1 / 28) / expressions[puppet.train, BLINK[0]].std()
+    assert float(drivers.amax()) < 0.9 * standard_deviations
 
 
 def test_a_stopped_run_goes_on_exactly_where_it_stopped(puppet, tmp_path):
@@ -223,6 +257,21 @@ def test_training_goes_on_from_an_earlier_one_and_counts_its_steps(puppet, tmp_p
         train_portrait(puppet, SHORT, tmp_path / "other", start_from=tmp_path / "nothing")
 
 
+def test_a_checkpoint_from_before_gaussians_moved_with_the_view_goes_on(puppet, tmp_path):
+    earlier = train_portrait(puppet, SHORT, tmp_path)
+    state = earlier_state(tmp_path)
+    state["model"] = {key: value for key, value in state["model"].items() if not MOVES_WITH_VIEW(key)}
+    groups = state["optimizer"]["param_groups"]
+    last = groups.pop()["params"][0]
+    state["optimizer"]["state"].pop(last)
+    longer = dataclasses.replace(SHORT, deform_steps=50)
+    fit = Fit(puppet, longer, earlier.settings, TemporalAudioAttention, FacialAwareAttention)
+    fit.load_state(state)
+    assert not fit.model.canonical.shifts.any()
+    assert fit.advance() is not None
+    assert fit.model.canonical.shifts.shape == (len(fit.model.canonical), 3, 3)
+
+
 def test_a_checkpoint_of_another_kind_of_portrait_is_named(puppet, tmp_path):
     earlier = train_portrait(puppet, SHORT, tmp_path)
     state = earlier_state(tmp_path)
@@ -239,12 +288,12 @@ def test_a_training_that_goes_on_may_have_more_gaussians_and_learns_faster_again
     fit.load_state(earlier_state(tmp_path / "earlier"))
     fit.advance()
     begun = fit.optimizer.param_groups[-1]["lr"]
-    assert begun == pytest.approx(longer.lr_again * longer.lr_attention)
+    assert begun == pytest.approx(longer.lr_again * longer.lr_shifts)
     while fit.step < longer.steps:
         assert fit.advance() is not None
     assert len(earlier.canonical) < len(fit.model.canonical) <= 1500
     ended = fit.optimizer.param_groups[-1]["lr"]
-    assert longer.lr_end < ended / longer.lr_attention < 1.3 * longer.lr_end
+    assert longer.lr_end < ended / longer.lr_shifts < 1.3 * longer.lr_end
 
 
 @pytest.mark.parametrize("predicted", PREDICTED)
