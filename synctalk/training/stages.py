@@ -163,9 +163,9 @@ def train_portrait(
     """Train a portrait on `data`; the checkpoint `out_dir/portrait_checkpoint.pt` makes it resumable.
 
     `report` receives plain values about every two seconds, and `psnr_head`, `psnr_mouth`, `psnr_lids` of
-    held-out frames at validations. `start_from` is the folder of an earlier training of the same head, whose steps
-    count: a run without a checkpoint of its own goes on from there. The attention modules default to the
-    Face-Sync Controller's.
+    held-out frames at validations. `start_from` is the folder of an earlier training of the same head, whose
+    steps count: a run without a checkpoint of its own goes on from there. The attention modules default to
+    the Face-Sync Controller's.
 
     Raises:
         TrainingError: the data has no head in its mattes, the checkpoint is damaged, or the optimisation
