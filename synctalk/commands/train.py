@@ -1,6 +1,7 @@
 """`synctalk train VIDEO`: footage of a person who agreed -> an avatar."""
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -112,13 +113,21 @@ def run(args: argparse.Namespace) -> int:
         args.voice,
         args.start_from,
     )
-    figures = avatar.description["training"]["evaluation"]
     print(f"{avatar.name} is in {out}; open {out / 'report.html'}.")
-    print(
-        f"Held out: PSNR {figures['psnr']:.1f} dB, mouth {figures['psnr_mouth']:.1f} dB, "
-        f"LMD {figures['lmd_px']:.2f} px"
-    )
+    print(summary(avatar.description["training"]["evaluation"]))
     return 0
+
+
+def summary(figures: Mapping[str, float]) -> str:
+    """One line of the figures that tell most; `eyes_shut` is missing where nobody blinked."""
+    parts = [
+        f"PSNR {figures['psnr']:.1f} dB",
+        f"mouth {figures['psnr_mouth']:.1f} dB",
+        f"LMD {figures['lmd_px']:.2f} px",
+    ]
+    if "eyes_shut" in figures:
+        parts.append(f"eyes shut in {figures['eyes_shut']:.0%} of the frames where the truth's are")
+    return "Held out: " + ", ".join(parts)
 
 
 def _licence_text(given: str | None) -> str | None:

@@ -11,6 +11,7 @@ import torch
 
 from synctalk.avatar import Avatar
 from synctalk.cli import main
+from synctalk.commands.train import summary
 from synctalk.consent import Consent
 from synctalk.errors import AvatarError, TrainingError
 from synctalk.portrait.splat import native
@@ -282,3 +283,9 @@ def test_the_avatar_command_shows_checks_and_packs(
     assert "already there" in capsys.readouterr().err
     assert main(["avatar", "push", folder, "someone/tiny", "--dry-run"]) == 0
     assert "portrait.safetensors" in capsys.readouterr().out
+
+
+def test_the_last_line_tells_whether_the_eyes_shut() -> None:
+    figures = {"psnr": 43.21, "psnr_mouth": 31.0, "lmd_px": 0.9}
+    assert summary(figures) == "Held out: PSNR 43.2 dB, mouth 31.0 dB, LMD 0.90 px"
+    assert "eyes shut in 25% of the frames" in summary({**figures, "eyes_shut": 0.25})
