@@ -9,14 +9,15 @@ from numpy.typing import NDArray
 
 from synctalk.avatar import Avatar
 from synctalk.evaluation.reconstruction import bounding
-from synctalk.face_sync.blendshapes import BLENDSHAPE_NAMES, CORE_SEVEN, SMILE
+from synctalk.face_sync.blendshapes import BLENDSHAPE_NAMES, BLINK, CORE_SEVEN, SMILE
 
 TILE = 192
 GREY = 0.5
 
 
 def expression_sheet(avatar: Avatar, path: Path, frame: int) -> None:
-    """Writes a JPEG of one row per coefficient (core seven, both smiles): 0, reach (98th percentile), 1.
+    """Writes a JPEG of one row per coefficient (core seven, both smiles, both blinks together): 0, reach
+    (98th percentile), 1. Few people wink, so that the blinks together tell more than each.
 
     Args:
         avatar: who is shown, mouth shut, everything else at rest.
@@ -24,10 +25,12 @@ def expression_sheet(avatar: Avatar, path: Path, frame: int) -> None:
         frame: source frame whose pose is taken.
     """
     rest, reach = avatar.expression_limits()
-    rows = [(BLENDSHAPE_NAMES[i], i) for i in (*CORE_SEVEN, *SMILE)]
+    single = {BLENDSHAPE_NAMES[index]: (index,) for index in (*CORE_SEVEN, *SMILE)}
+    rows: list[tuple[str, tuple[int, ...]]] = [*single.items(), ("eyeBlink", BLINK)]
     curves = rest.repeat(3 * len(rows), 1)
-    for row, (_, index) in enumerate(rows):
-        curves[3 * row : 3 * row + 3, index] = torch.tensor([0.0, float(reach[index]), 1.0])
+    for row, (_, columns) in enumerate(rows):
+        for column in columns:
+            curves[3 * row : 3 * row + 3, column] = torch.tensor([0.0, float(reach[column]), 1.0])
     count = len(curves)
     renderer = avatar.renderer()
     conditions = renderer.conditions(torch.zeros(count, 512), curves, torch.ones(count, dtype=torch.bool))
@@ -37,7 +40,8 @@ def expression_sheet(avatar: Avatar, path: Path, frame: int) -> None:
     for index in range(count):
         image, alpha = renderer.render(conditions, index, viewmat)
         over = image.numpy() + GREY * (1 - alpha.numpy()[..., None])
-        tiles.append(_labelled(over[box], rows[index // 3][0], float(curves[index, rows[index // 3][1]])))
+        name, columns = rows[index // 3]
+        tiles.append(_labelled(over[box], name, float(curves[index, columns[0]])))
     pairs = [np.concatenate(tiles[start : start + 3], axis=1) for start in range(0, count, 3)]
     half = -(-len(pairs) // 2)
     pairs += [np.zeros_like(pairs[0])] * (2 * half - len(pairs))
