@@ -137,8 +137,8 @@ class PortraitTraining:
 
     @classmethod
     def fast(cls) -> "PortraitTraining":
-        """About eight minutes on two cores. So short a training needs a higher rate: with 3e-4 Ben's lips were
-        off by 1.28 px and his lids stood at 30.6 dB, with 1e-3 by 1.25 px and at 32.8 dB."""
+        """About eight minutes on two cores. So short a training needs a higher rate: with 3e-4 Ben's lips
+        were off by 1.28 px and his lids stood at 30.6 dB, with 1e-3 by 1.25 px and at 32.8 dB."""
         return cls(deform_steps=11000, densify_every=100, lr_networks=1e-3)
 
 
