@@ -41,7 +41,7 @@ CORE_SEVEN = blendshape_indices(
 )
 EYE_LOOK = tuple(i for i, name in enumerate(BLENDSHAPE_NAMES) if name.startswith("eyeLook"))
 BLINK = blendshape_indices("eyeBlinkLeft", "eyeBlinkRight")
-EYES_SHUT = 0.5  # a blink's coefficient at which half the eye is covered
+EYES_SHUT = 0.5  # a mean blink coefficient beyond this counts as shut
 SMILE = blendshape_indices("mouthSmileLeft", "mouthSmileRight")
 MOUTH = tuple(i for i, name in enumerate(BLENDSHAPE_NAMES) if name.startswith(("jaw", "mouth", "tongue")))
 

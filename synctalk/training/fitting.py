@@ -359,7 +359,7 @@ class Fit:
         chosen = list(self.model.settings.lower + self.model.settings.upper)
         values = np.asarray(self.data.expressions)[np.asarray(self.data.train)][:, chosen]
         self.model.expression_mean.copy_(torch.as_tensor(values.mean(0)))
-        # A blink is seldom and large: measured by its spread alone it would outweigh all else six times.
+        # A blink is seldom and large: its standard deviation tells little of how far it goes.
         low, high = np.quantile(values, _RANGE, axis=0)
         spread = np.maximum(values.std(0), (high - low) / _SPREADS)
         self.model.expression_std.copy_(torch.as_tensor(np.maximum(spread, 0.03)))

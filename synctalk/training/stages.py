@@ -107,7 +107,7 @@ class PortraitTraining:
     lr_again: float = 0.4
     """Factor of the learning rates when a training goes on from an earlier one: enough to move, not to
     forget. In single runs of 1500 steps lips then shut on 26 of 29 P, B, M of another voice with 0.4, and on
-    23 with 0.25."""
+    23 with 0.25 (when `lr_networks` was 2e-3; not tried again since)."""
     worst_factor: float = 3.0
     """A smoothed loss this many times its best means divergence: go back to the last good state."""
     snapshot_every: int = 500
