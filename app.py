@@ -44,6 +44,7 @@ LEAVE_LIVE = """(made) => {
   live?.pause();
   return [made];
 }"""
+SILENCE = "() => { document.querySelector('#live video')?.pause(); return []; }"
 ENTER_FILM = """() => {
   const { at, playing } = window.watched ?? { at: 0, playing: false };
   const enter = (tries) => {
@@ -90,6 +91,8 @@ def speak_tab(do: Handlers, examples: Sequence[Example], ready: dict[Example, Fi
     """The main tab: what is said on the left, who says it on the right; `ready` examples play at once."""
     cards = do.cards
     made = gr.State(None, time_to_live=KEEP_FILES_S, delete_callback=lambda kept: kept and kept.remove())
+    # What the status says once a job is broken off: news of it may still come after the click that ended it.
+    last_word = gr.State("")
     avatar = gr.Textbox(cards[0].name, visible=False, label="Avatar")
     with gr.Row(elem_id="columns"):
         with gr.Column(scale=5, min_width=320):
@@ -111,7 +114,7 @@ def speak_tab(do: Handlers, examples: Sequence[Example], ready: dict[Example, Fi
 
     def job(trigger: Any) -> Any:
         """Wire one way of starting; returns the event to cancel."""
-        shown = [go, stop, stage.tabs, stage.live, stage.film, stage.status, *stage.saves]
+        shown = [go, stop, stage.tabs, stage.live, stage.film, stage.status, *stage.saves, made, last_word]
         started = trigger(lambda: handlers.begin(len(stage.saves)), None, shown, **AT_ONCE)
         making = started.then(
             do.make,
@@ -121,8 +124,9 @@ def speak_tab(do: Handlers, examples: Sequence[Example], ready: dict[Example, Fi
             concurrency_limit=1,
             **QUIET,
         )
-        making.failure(handlers.failed, None, [go, stop, stage.status, stage.tabs], **AT_ONCE)
-        finished = making.success(handlers.end, None, [go, stop], **AT_ONCE)
+        over = [go, stop, stage.status, stage.tabs]
+        making.failure(handlers.failed, last_word, over, **AT_ONCE)
+        finished = making.success(handlers.finished, last_word, over, **AT_ONCE)
         finished.then(handlers.hand_over, made, [stage.live, stage.film], js=LEAVE_LIVE, **AT_ONCE).then(
             None, js=ENTER_FILM, **AT_ONCE
         )
@@ -131,17 +135,22 @@ def speak_tab(do: Handlers, examples: Sequence[Example], ready: dict[Example, Fi
     filled = [avatar, gallery, said.kind, said.tabs, said.text, said.voice, face.preset, *face.values]
     rendering = render.click(lambda place: do.fill(waiting[place]), render, filled, **AT_ONCE)
     jobs_running = [job(go.click), job(rendering.then)]
-    shown = [go, stop, stage.tabs, stage.live, stage.film, stage.status, *stage.saves, made]
+    shown = [go, stop, stage.tabs, stage.live, stage.film, stage.status, *stage.saves, made, last_word]
     films = list(ready.items())
     watch.click(lambda place: do.fill(films[place][0]), watch, filled, **AT_ONCE)
     # The tab is opened first: what is put into a tab that is not there yet is lost.
     room = watch.click(
-        lambda: handlers.begin(len(stage.saves)), None, shown[:-1], cancels=jobs_running, **AT_ONCE
+        lambda place: handlers.begin(len(stage.saves), handlers.line_of(films[place][1])),
+        watch,
+        shown,
+        cancels=jobs_running,
+        **AT_ONCE,
     )
-    room.then(lambda place: handlers.watch(films[place][1]), watch, shown, **AT_ONCE).then(
+    room.then(lambda place: handlers.watch(films[place][1]), watch, shown[:-1], **AT_ONCE).then(
         None, js=PLAY_FILM, **AT_ONCE
     )
-    stop.click(handlers.stopped, None, [go, stop, stage.status, stage.tabs], cancels=jobs_running, **AT_ONCE)
+    shown = [go, stop, stage.status, stage.tabs, last_word]
+    stop.click(handlers.stopped, None, shown, js=SILENCE, cancels=jobs_running, **AT_ONCE)
     wire_voice(do, said)
     wire_face(do, face, frame, avatar, stage)
     gallery.select(do.choose, None, [avatar, said.voice], **AT_ONCE)

@@ -187,6 +187,8 @@ def test_stop_frees_the_page_for_the_next_video(page, tmp_path):
     assert page.is_disabled("#go")
     page.click("#stop")
     page.wait_for_selector("#status >> text=Stopped")
+    page.wait_for_timeout(1000)  # the news of the job that was still on its way
+    assert "Stopped" in page.inner_text("#status") and page.is_visible("#still img")
     assert page.is_enabled("#go") and page.is_disabled("#stop")
     upload_again = voice_file(tmp_path / "short.wav")
     page.locator("#audio").get_by_label("Clear").click()
@@ -194,6 +196,17 @@ def test_stop_frees_the_page_for_the_next_video(page, tmp_path):
     page.wait_for_timeout(500)
     page.click("#go")
     page.wait_for_function("() => document.querySelector('#film video')?.readyState >= 1", timeout=60_000)
+
+
+def test_an_example_made_beforehand_takes_the_place_of_a_running_job(page, tmp_path):
+    upload(page, voice_file(tmp_path / "long.wav", seconds=60))
+    page.click("#go")
+    page.wait_for_selector("#status >> text=Rendering frame", timeout=60_000)
+    page.get_by_role("button", name="Made beforehand").click()
+    page.wait_for_function(PLAYING, arg="film")
+    page.wait_for_timeout(1000)
+    assert "made beforehand" in page.inner_text("#status") and page.is_visible("#film video")
+    assert page.is_enabled("#go") and page.is_disabled("#stop")
 
 
 def test_a_file_that_is_no_sound_gets_one_plain_sentence(page, tmp_path):

@@ -150,20 +150,25 @@ class Handlers:
 def watch(film: Film) -> list[Any]:
     """A video made beforehand: go, stop, tabs, live, film, status, three files, what was made."""
     made = film.copy()
-    line = f"{film.seconds:.1f} s of video, made beforehand. 'Make the video' renders it here and now."
     return [
         *end(),
         gr.Tabs(selected="film"),
         gr.Video(visible="hidden"),
         gr.Video(str(made.video), subtitles=None if made.vtt is None else str(made.vtt), visible=True),
-        style.status(line, 1.0),
+        line_of(film),
         *files_of(made),
         made,
     ]
 
 
-def begin(saves: int) -> list[Any]:
-    """A job starts: go off, stop on, the video tab shown, old files gone."""
+def line_of(film: Film) -> str:
+    """What the status says of a video made beforehand."""
+    line = f"{film.seconds:.1f} s of video, made beforehand. 'Make the video' renders it here and now."
+    return style.status(line, 1.0)
+
+
+def begin(saves: int, last_word: str = "") -> list[Any]:
+    """A job starts: go off, stop on, the video tab shown, old files gone; then what was made, last word."""
     return [
         gr.Button(interactive=False),
         gr.Button(interactive=True),
@@ -172,6 +177,8 @@ def begin(saves: int) -> list[Any]:
         gr.Video(value=None, visible="hidden"),
         style.status("Waiting for a free place", 0.0),
         *[gr.DownloadButton(interactive=False, value=None) for _ in range(saves)],
+        None,
+        last_word,
     ]
 
 
@@ -181,13 +188,19 @@ def end() -> list[Any]:
 
 
 def stopped() -> list[Any]:
-    """The visitor stopped it."""
-    return [*end(), style.status("Stopped", 0.0), gr.Tabs(selected="still")]
+    """The visitor stopped it: go, stop, status, tabs, last word."""
+    line = style.status("Stopped", 0.0)
+    return [*end(), line, gr.Tabs(selected="still"), line]
 
 
-def failed() -> list[Any]:
-    """A job went wrong; the message itself is shown by the page."""
-    return [*end(), style.status(), gr.Tabs(selected="still")]
+def finished(last_word: str) -> list[Any]:
+    """A job came to its end, or was broken off with the last word: go, stop, status, tabs."""
+    return [*end(), last_word or gr.skip(), gr.skip()]
+
+
+def failed(last_word: str) -> list[Any]:
+    """A job went wrong, which the page says itself, or was broken off: go, stop, status, tabs."""
+    return [*end(), last_word, gr.skip() if last_word else gr.Tabs(selected="still")]
 
 
 def hand_over(made: jobs.Made | None) -> list[Any]:
