@@ -174,6 +174,7 @@ def test_a_brow_slider_changes_the_brows_at_once_and_not_the_lips(page):
     moved = np.abs(still(page) - before).max(axis=2)
     assert moved[40:110].max() > 12
     assert moved[150:].max() <= 4  # JPEG
+    assert page.evaluate("() => scrollY") > 100 and page.locator("#stage").bounding_box()["y"] >= 0  # sticky
     source = page.get_attribute("#still img", "src")
     page.click("#reset")
     page.wait_for_function("(old) => document.querySelector('#still img').src !== old", arg=source)

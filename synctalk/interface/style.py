@@ -22,7 +22,8 @@ FONT = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
 MONO = ("ui-monospace", "Menlo", "Consolas", "monospace")
 
 CSS = """
-.gradio-container { max-width: 1180px !important; margin: 0 auto !important; padding: 6px 20px !important; }
+.gradio-container { max-width: 1180px !important; margin: 0 auto !important; padding: 6px 20px !important;
+  overflow: clip !important; }
 .gradio-container > .main { padding: 8px 0 !important; }
 footer { display: none !important; }
 #title .html-container { padding: 0; }
