@@ -37,10 +37,10 @@ footer { display: none !important; }
 #avatars .thumbnail-item.selected, #avatars .thumbnail-item:focus-visible {
   box-shadow: 0 0 0 3px var(--primary-500); border-color: transparent; }
 #avatars .caption-label { font-size: .82rem; }
-#still, #live, #film { border-radius: 12px; overflow: hidden; background: #eceff0; }
-.dark #still, .dark #live, .dark #film { background: #16191a; }
-#still img, #live video, #film video { object-fit: contain; background: #eceff0; }
-.dark #still img, .dark #live video, .dark #film video { background: #16191a; }
+#still, #live, #film { border-radius: 12px; overflow: hidden; }
+#still img, #live video, #film video { object-fit: contain; }
+#still, #live, #film, #still img, #live video, #film video {
+  background: color-mix(in srgb, var(--body-text-color) 8%, var(--body-background-fill)); }
 .status-line { display: flex; justify-content: space-between; gap: 12px; font-size: .88rem;
   color: var(--body-text-color-subdued); font-variant-numeric: tabular-nums; }
 .status-bar { height: 5px; border-radius: 3px; background: var(--border-color-primary); overflow: hidden;
