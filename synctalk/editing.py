@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synctalk.errors import SyncTalkError, VideoError
+from synctalk.speaking.cut_out import cut_out
 
 Image = NDArray[np.uint8]
 
@@ -133,6 +134,7 @@ class Stage:
         return _open_background(Path(self.look.background), self._width, self._height)
 
     def _replace_background(self, picture: Image, person: Image, index: int) -> Image:
+        picture, person = cut_out(picture, person)
         if self.look.transparent:
             return np.dstack([picture, person])
         backdrop = self._backdrop

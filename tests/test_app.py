@@ -162,6 +162,16 @@ def test_a_job_gives_pieces_to_play_before_it_gives_the_files(studio, recording)
     assert not made.folder.exists()
 
 
+@pytest.mark.parametrize("in_picture", [False, True])
+def test_words_are_shown_once(studio, in_picture):
+    made = jobs.Made()
+    list(jobs.run(ask(look=Look(captions=in_picture)), studio, made, segments=False))
+    assert made.srt.is_file() and (made.vtt is None) == in_picture
+    _, film = handlers.hand_over(made)
+    assert bool(film.subtitles) != in_picture
+    made.remove()
+
+
 def test_an_unknown_avatar_is_not_looked_for_elsewhere(studio, recording):
     with pytest.raises(SyncTalkError, match="Choose one of: tiny"):
         list(jobs.run(ask(text=None, audio=str(recording), avatar="../../etc"), studio, jobs.Made()))

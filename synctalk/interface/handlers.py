@@ -173,7 +173,7 @@ def begin(saves: int, last_word: str = "") -> list[Any]:
         gr.Button(interactive=False),
         gr.Button(interactive=True),
         gr.Tabs(selected="film"),
-        gr.Video(visible=True),
+        gr.Video(value=None, visible=True),
         gr.Video(value=None, visible="hidden"),
         style.status("Waiting for a free place", 0.0),
         *[gr.DownloadButton(interactive=False, value=None) for _ in range(saves)],

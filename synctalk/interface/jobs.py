@@ -128,6 +128,8 @@ def run(request: Request, studio: Studio, made: Made, segments: bool = True) -> 
             video = yield from _follow(work, request.expected_frames(), pieces, sound)
     made.video = video.path
     write_captions(made, video.words)
+    if request.look.captions:
+        made.vtt = None  # the words are in the picture; the player would write them a second time
     yield Update("Done", 1.0, 0.0, video=video)
 
 
