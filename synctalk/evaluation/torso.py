@@ -71,13 +71,16 @@ def evaluate_torso(
     if chosen.torso is None:
         raise TrainingError(f"{chosen.name} has no torso restorer. Make one with: synctalk train-torso.")
     data = prepare_truth(Path(truth), work, chosen, frame_range(frames, Path(truth)), report)
-    return torso_figures(chosen.renderer(), chosen.torso, data, np.arange(len(data)))
+    return torso_figures(chosen.renderer(), chosen.torso, data, np.arange(len(data)), chosen.grain)
 
 
 def torso_figures(
-    renderer: Any, restorer: TorsoRestorer, data: Dataset, rows: NDArray[np.integer]
+    renderer: Any, restorer: TorsoRestorer, data: Dataset, rows: NDArray[np.integer], grain: float = 0.0
 ) -> dict[str, Any]:
-    """The figures of `evaluate_torso` on frames `rows` of a dataset, in their order in time."""
+    """The figures of `evaluate_torso` on frames `rows` of a dataset, in their order in time.
+
+    The rendered face gets the noise that it gets in a video: `grain`, in grey levels.
+    """
     gaps = mouth_opening(data.landmarks478[rows])
     narrow, wide_gap = np.quantile(gaps, (FORCED, 1 - FORCED))
     is_open, is_shut = gaps >= wide_gap, gaps <= narrow
@@ -89,7 +92,7 @@ def torso_figures(
     wide = conditions[int(gaps.argmax())].expand_as(conditions)
     # Half the clip away: another moment's sound, as when a new text is spoken.
     moved = conditions.roll(len(rows) // 2, 0)
-    scene = _Scene(renderer, restorer, data, rows)
+    scene = _Scene(renderer, restorer, data, rows, grain)
     return {
         "frames": len(rows),
         "holes": hole_figures(restorer, data, rows),
@@ -117,11 +120,15 @@ class _Scene:
     restorer: TorsoRestorer
     data: Dataset
     rows: NDArray[np.integer]
+    grain: float
     sync: dict[str, PortraitSync] = field(init=False)
 
     def __post_init__(self) -> None:
         size = (self.data.size, self.data.size)
-        self.sync = {WITH: PortraitSync(size, None, self.restorer), WITHOUT: PortraitSync(size)}
+        self.sync = {
+            name: PortraitSync(size, None, restorer, self.grain)
+            for name, restorer in ((WITH, self.restorer), (WITHOUT, None))
+        }
 
     def judge(self, conditions: torch.Tensor, chosen: Mask) -> dict[str, Any]:
         """Renders `conditions` [n,C] into the source frames; looks at those `chosen` [n].
@@ -173,7 +180,7 @@ class _Scene:
         spent: dict[str, float] = {}
         for name in (WITHOUT, WITH):
             start = time.perf_counter()
-            shown[name] = np.asarray(self.sync[name](frame, image, alpha, mattes))
+            shown[name] = np.asarray(self.sync[name](frame, image, alpha, mattes, place))
             spent[name] = 1e3 * (time.perf_counter() - start)
         return _Shown(place, shown, spent, seam_band(mattes, alpha.numpy(), self.sync[WITHOUT].region))
 

@@ -96,7 +96,8 @@ def write_report(
             for key, label in FIGURES.items()
             if key in evaluation.figures
         }
-        parts += ["<h2>Held-out frames</h2>", _table(shown)]
+        count = round(evaluation.figures["frames"])
+        parts += [f"<h2>{count} held-out frames</h2>", _table(shown)]
         parts += [
             '<figure><img src="report/frames.jpg" alt="truth, render, head, error">',
             f"<figcaption>Truth, render, rendered head alone, error times {ERROR_GAIN}.</figcaption>",
