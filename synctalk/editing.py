@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -140,8 +141,8 @@ class Stage:
         backdrop = self._backdrop
         if not isinstance(backdrop, np.ndarray):
             backdrop = backdrop.get_frame((index / self._fps) % backdrop.duration)
-        weight = person.astype(np.uint16)[..., None]
-        return ((picture * weight + backdrop * (255 - weight) + 127) // 255).astype(np.uint8)
+        weight = person / np.float32(255)
+        return np.asarray(cv2.blendLinear(picture, backdrop, weight, 1 - weight), np.uint8)
 
 
 def reframe(picture: Image, aspect: tuple[int, int] | None, centre_x: float | None = None) -> Image:
@@ -153,8 +154,6 @@ def reframe(picture: Image, aspect: tuple[int, int] | None, centre_x: float | No
     Returns:
         uint8 [H',W',C] with even sides.
     """
-    import cv2
-
     height, width = picture.shape[:2]
     if aspect is None or width * aspect[1] == height * aspect[0]:
         return picture
