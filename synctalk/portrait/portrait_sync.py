@@ -169,7 +169,7 @@ class PortraitSync:
         source: Planes,
         color: Callable[[Box], Map],
         cover: Map,
-        hole: tuple[Frame, Frame],
+        hole: Frame,
         allowed: Frame,
         place: Box,
     ) -> None:
@@ -215,7 +215,7 @@ class PortraitSync:
         source: Frame,
         color: Map,
         cover: Map,
-        hole: tuple[Frame, Frame],
+        hole: Frame,
         allowed: Frame,
         place: Box,
     ) -> None:

@@ -1,9 +1,8 @@
 """Where the rendered jaw does not fit the source's, and what is shown there (Section III-F).
 
-A source that speaks with an open mouth leaves its chin below a closed rendered one; under an open rendered
-mouth the source's neck has no shadow. Both show as a jaw line in the wrong place: around it the picture is
-made up anew. Where jaws agree nothing is touched, and between the two the change comes in gradually, so that
-it does not flicker.
+A source that speaks with an open mouth leaves its chin below a closed rendered one: there the picture is
+made up anew. Where the rendered chin covers the neck, the neck is the true one and stays. Where jaws agree
+nothing is touched, and between the two the change comes in gradually, so that it does not flicker.
 """
 
 from collections.abc import Callable
@@ -19,7 +18,6 @@ Box = tuple[int, int, int, int]
 
 JAW_BEGINS, JAW_WHOLE = 0.62, 0.78  # of the face matte's height, from its top: cheeks stay as they are
 GRAIN, GRAIN_PX = 8 / 255, 7  # largest value and window of the source's grain
-MATCHED = 0.6  # of it on both sides of a chin that covers the neck: a render is smoother than skin on film
 FAINT = 8  # of 255: a hole weaker than this is not worth computing
 GRID = 16  # corners of what the restorer gets are multiples of this, px
 
@@ -33,13 +31,8 @@ class Restorer(Protocol):
         ...
 
 
-def seam_hole(
-    face: Mask, hair: Mask, region: Mask, cover: Map, widen_px: int, slack_px: int
-) -> tuple[Mask, Mask] | None:
-    """How much of each pixel is to change, and how much is to be made up.
-
-    Where the source's chin would show, the picture is made up. Where the rendered chin covers the neck,
-    the neck is the true one and stays: only the grain of the two is matched.
+def seam_hole(face: Mask, hair: Mask, region: Mask, cover: Map, widen_px: int, slack_px: int) -> Mask | None:
+    """How much of each pixel is to be made up: where the source's chin would show.
 
     Args:
         face, hair, region: masks [h,w], 0 or 255: the source's face matte and hair, and where pixels may
@@ -50,8 +43,7 @@ def seam_hole(
             three times as much is a whole one.
 
     Returns:
-        uint8 [h,w], 0 (leave) to 255 (change), and uint8 [h,w] up to that, what of it is made up; None
-        where nothing is to be done.
+        uint8 [h,w], 0 (leave) to 255; None where nothing is to be done.
     """
     rows = np.flatnonzero(face.any(1))
     if not len(rows):
@@ -69,24 +61,18 @@ def seam_hole(
     source = cv2.blur(halved(face[begin:], half), (window, window))
     covered = np.asarray(cv2.convertScaleAbs(cover[begin:], alpha=255), np.uint8)
     rendered = cv2.blur(halved(covered, half), (window, window))
-    differs = np.maximum(cv2.absdiff(source, rendered).astype(np.float32) - np.float32(step), 0)
+    shows = np.maximum(cv2.subtract(source, rendered).astype(np.float32) - np.float32(step), 0)
     slope = np.clip((2 * np.arange(half[1]) + 1) / max(whole - begin, 1), 0, 1) * (255 / step)
-    strength = np.minimum(differs * slope[:, None], 255).astype(np.uint8)
+    strength = np.minimum(shows * slope[:, None], 255).astype(np.uint8)
     if strength.max() <= FAINT:
         return None
 
     allowed = region[begin:] & ~hair[begin:]
-    there = halved(allowed, half)
-
-    def full(part: Mask) -> Mask:
-        part = np.minimum(widened(part, widen_px // 2), there)
-        whole = np.zeros_like(face)
-        part = np.asarray(cv2.resize(cv2.blur(part, (window, window)), (width, height - begin)), np.uint8)
-        whole[begin:] = part & allowed
-        return whole
-
-    shows = strength * (source > rendered)
-    return full(strength), full(shows) if shows.max() > FAINT else np.zeros_like(face)
+    strength = np.minimum(widened(strength, widen_px // 2), halved(allowed, half))
+    strength = cv2.resize(cv2.blur(strength, (window, window)), (width, height - begin))
+    hole = np.zeros_like(face)
+    hole[begin:] = cv2.bitwise_and(strength, allowed)
+    return hole
 
 
 def heal(
@@ -94,7 +80,7 @@ def heal(
     background: Callable[[Box], Map],
     color: Callable[[Box], Map],
     cover: Map,
-    hole: tuple[Mask, Mask],
+    hole: Mask,
     allowed: Mask,
     place: Box,
     size: tuple[int, int],
@@ -120,25 +106,20 @@ def heal(
         the box of the picture (x0, y0, x1, y1), the picture float32 [h',w',3] there, and its weight float32
         [h',w'] in [0,1]; None if the hole is empty.
     """
-    change, make_up = hole
-    x, y, width, height = cv2.boundingRect(cv2.threshold(change, FAINT, 255, cv2.THRESH_BINARY)[1])
+    x, y, width, height = cv2.boundingRect(cv2.threshold(hole, FAINT, 255, cv2.THRESH_BINARY)[1])
     if not width:
         return None
     x0, x1 = _on_grid(place[0] + x - margin_px, place[0] + x + width + margin_px, size[0])
     y0, y1 = _on_grid(place[1] + y - margin_px, place[1] + y + height + margin_px, size[1])
     box = (x0, y0, x1, y1)
-    cover, change, make_up, allowed = (cut(part, place, box) for part in (cover, change, make_up, allowed))
-    behind, face = background(box), color(box)
-    soft = np.maximum(change.astype(np.float32) - FAINT, 0) * np.float32(1 / (255 - FAINT))
+    cover, hole, allowed = (cut(part, place, box) for part in (cover, hole, allowed))
+    behind = background(box)
+    soft = np.maximum(hole.astype(np.float32) - FAINT, 0) * np.float32(1 / (255 - FAINT))
     # Edges of the source are no grain.
     grain = behind - cv2.blur(behind, (GRAIN_PX, GRAIN_PX))
     grain = np.where(np.abs(grain) < GRAIN, grain, 0)
-    picture = face + (behind - grain) * (1 - cover)[..., None] + MATCHED * grain
-    if make_up.max() > FAINT:
-        made = restorer.fill(face, cover, behind, (allowed > 0).astype(np.float32)) + grain
-        share = make_up.astype(np.float32) / np.maximum(change, np.float32(1))
-        picture += (made - picture) * share[..., None]
-    return box, picture, soft
+    made = restorer.fill(color(box), cover, behind, (allowed > 0).astype(np.float32))
+    return box, made + grain, soft
 
 
 def _on_grid(low: int, high: int, limit: int) -> tuple[int, int]:
