@@ -240,6 +240,22 @@ def test_on_a_phone_everything_is_in_reach_without_scrolling_sideways(browser, u
     for name in ("#go", "#voice", "#expression"):
         box = visit.locator(name).bounding_box()
         assert box["x"] >= 0 and box["x"] + box["width"] <= 390
+    visit.click("#expression button")
+    seen = visit.evaluate(
+        """async () => { const stage = document.querySelector('#stage'), tops = [], strange = new Set();
+  for (let down = 500; down <= 900; down += 50) {
+    scrollTo(0, down);
+    await new Promise((done) => requestAnimationFrame(done));
+    const box = stage.getBoundingClientRect();
+    tops.push(box.top);
+    for (let x = 20; x < 380; x += 12) for (let y = 4; y < box.bottom - 2; y += 6) {
+      const found = document.elementFromPoint(x, y);
+      if (!found.closest('#stage')) strange.add(found.textContent.trim());
+    }
+  }
+  return [...new Set(tops), ...strange]; }"""
+    )
+    assert seen == [0]  # the picture stays on top, and nothing shows through
     context.close()
 
 

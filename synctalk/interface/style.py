@@ -60,7 +60,7 @@ footer { display: none !important; }
 @media (max-width: 767px) {
   .gradio-container { padding: 4px 10px !important; }
   #columns { gap: 10px; }
-  #stage { order: -1; top: 0; z-index: 20; background: var(--body-background-fill); padding-bottom: 6px;
+  #stage { order: -1; top: 0; z-index: 60; background: var(--body-background-fill); padding-bottom: 6px;
     gap: 6px; }
   #still, #live, #film { height: 52vw !important; min-height: 180px; max-height: 40vh; }
   #still img, #live video, #film video { height: 100% !important; }
