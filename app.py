@@ -44,7 +44,7 @@ LEAVE_LIVE = """(made) => {
   live?.pause();
   return [made];
 }"""
-SILENCE = "() => { document.querySelector('#live video')?.pause(); return []; }"
+PAUSE_LIVE = "() => { document.querySelector('#live video')?.pause(); return []; }"
 ENTER_FILM = """() => {
   const { at, playing } = window.watched ?? { at: 0, playing: false };
   const enter = (tries) => {
@@ -115,7 +115,7 @@ def speak_tab(do: Handlers, examples: Sequence[Example], ready: dict[Example, Fi
     def job(trigger: Any) -> Any:
         """Wire one way of starting; returns the event to cancel."""
         shown = [go, stop, stage.tabs, stage.live, stage.film, stage.status, *stage.saves, made, last_word]
-        started = trigger(lambda: handlers.begin(len(stage.saves)), None, shown, **AT_ONCE)
+        started = trigger(lambda old: handlers.begin(len(stage.saves), old), made, shown, **AT_ONCE)
         making = started.then(
             do.make,
             [said.kind, said.text, said.audio, avatar, said.voice, frame.seed, *face.values, *frame.values],
@@ -140,8 +140,8 @@ def speak_tab(do: Handlers, examples: Sequence[Example], ready: dict[Example, Fi
     watch.click(lambda place: do.fill(films[place][0]), watch, filled, **AT_ONCE)
     # The tab is opened first: what is put into a tab that is not there yet is lost.
     room = watch.click(
-        lambda place: handlers.begin(len(stage.saves), handlers.line_of(films[place][1])),
-        watch,
+        lambda place, old: handlers.begin(len(stage.saves), old, handlers.line_of(films[place][1])),
+        [watch, made],
         shown,
         cancels=jobs_running,
         **AT_ONCE,
@@ -150,7 +150,7 @@ def speak_tab(do: Handlers, examples: Sequence[Example], ready: dict[Example, Fi
         None, js=PLAY_FILM, **AT_ONCE
     )
     shown = [go, stop, stage.status, stage.tabs, last_word]
-    stop.click(handlers.stopped, None, shown, js=SILENCE, cancels=jobs_running, **AT_ONCE)
+    stop.click(handlers.stopped, None, shown, js=PAUSE_LIVE, cancels=jobs_running, **AT_ONCE)
     wire_voice(do, said)
     wire_face(do, face, frame, avatar, stage)
     gallery.select(do.choose, None, [avatar, said.voice], **AT_ONCE)

@@ -1,6 +1,7 @@
 """The app without a browser: handlers, limits, and the road for programs."""
 
 import json
+import time
 import wave
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -170,6 +171,40 @@ def test_words_are_shown_once(studio, in_picture):
     _, film = handlers.hand_over(made)
     assert bool(film.subtitles) != in_picture
     made.remove()
+
+
+def test_no_files_stay_behind(studio, recording, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    do = handlers.Handlers(studio, studio.cards())
+    widgets = [*panels.show_expression(Expression()), "source", "Original", "#000000", None, False, False]
+
+    def make(audio: Path) -> Any:
+        return do.make("audio", "", str(audio), "tiny", None, 0, *widgets)
+
+    stopped = make(recording)
+    next(stopped)
+    next(stopped)
+    stopped.close()
+    (tmp_path / "notes.wav").write_text("these are notes")
+    with pytest.raises(gr.Error):
+        list(make(tmp_path / "notes.wav"))
+    assert not list(tmp_path.glob("synctalk-*"))
+    *_, (*_, made) = make(recording)
+    assert made.video.is_file() and list(tmp_path.glob("synctalk-*")) == [made.folder]
+    handlers.begin(3, made)  # the next job
+    assert not list(tmp_path.glob("synctalk-*"))
+
+
+def test_what_a_program_asked_for_is_deleted_once_it_is_copied(studio, recording, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(jobs, "COPIED_AFTER_S", 0.2)
+    video, _, _ = handlers.Handlers(studio, studio.cards()).speak("", str(recording), "tiny", None)
+    assert Path(video).is_file()
+    for _ in range(50):
+        time.sleep(0.1)
+        if not list(tmp_path.glob("synctalk-*")):
+            return
+    pytest.fail("The files are still there.")
 
 
 def test_an_unknown_avatar_is_not_looked_for_elsewhere(studio, recording):

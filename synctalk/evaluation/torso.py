@@ -47,12 +47,12 @@ def evaluate_torso(
     - `holes`: PSNR (dB) inside holes cut around cheeks and chin, 10-30 px wide at random, where no source
       is shown: `restored`, filled smoothly from around (`smooth`), and left dark (`dark`).
     - `source_open`: the fifth of the frames with the widest lips, under the most shut mouth of the clip;
-      `source_shut`: the fifth with the narrowest, under the widest mouth. `niqe` and `brisque` (lower is
-      better) of the head and, as `niqe_chin` and `brisque_chin`, of the 192 px square around the chin;
-      `flicker`, the mean change from one frame to the next in the seam (grey levels): below the middle of
-      the face, within 15 px (at 512) of either face but not under the rendered one. Each with and without
-      the restorer, and as [mean, standard error] of the paired difference; runs of successive frames count
-      as one draw.
+      `source_shut`: the fifth with the narrowest, under the widest mouth, where nothing is made up. `niqe`
+      and `brisque` (lower is better) of the head and, as `niqe_chin` and `brisque_chin`, of the 192 px
+      square around the chin; `flicker`, the mean change from one frame to the next in the seam (grey
+      levels): below the middle of the face, within 15 px (at 512) of either face but not under the
+      rendered one. Each with and without the restorer, and as [mean, standard error] of the paired
+      difference; runs of successive frames count as one draw.
     - `time_ms`: Portrait-Sync with and without the restorer, when the generated mouth follows another
       moment's sound, and the share of frames that were restored.
 

@@ -10,6 +10,7 @@ import gradio as gr
 from synctalk.consent import parse
 from synctalk.errors import TrainingError, VideoError
 from synctalk.interface.handlers import plain_errors
+from synctalk.interface.jobs import remove_later
 
 SIGNS = {"good": "✓", "fair": "•", "bad": "✗"}
 INTRO = (
@@ -71,6 +72,7 @@ def write_consent(name: str, who: str, how: str, when: str, statement: str, agre
         check_name(name)
         consent = parse({"who": who, "how": how, "when": when, "statement": statement}, "The form")
     path = Path(tempfile.mkdtemp(prefix="synctalk-")) / f"{name}_consent.json"
+    remove_later(path.parent)
     path.write_text(json.dumps(consent.as_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     command = f"synctalk train VIDEO.mp4 --name {name} --consent {path.name}"
     return [gr.File(str(path), visible=True), gr.Code(command, visible=True)]

@@ -25,6 +25,16 @@ def plain_errors() -> Iterator[None]:
         raise gr.Error(str(problem), print_exception=False, title="That did not work") from problem
 
 
+@contextlib.contextmanager
+def unless_made(made: jobs.Made) -> Iterator[None]:
+    """A job that is broken off or goes wrong leaves no files behind."""
+    try:
+        yield
+    finally:
+        if made.video is None:
+            made.remove()
+
+
 @dataclass(frozen=True)
 class Handlers:
     """The page's actions on one studio, whose avatars stand in the gallery as `cards`."""
@@ -45,7 +55,7 @@ class Handlers:
         """Make a video, yielding pieces to play meanwhile: live, status, three files, what was made."""
         face, frame = list(rest[:-6]), list(rest[-6:])
         made = jobs.Made()
-        with plain_errors():
+        with plain_errors(), unless_made(made):
             request = jobs.Request(
                 text=text if kind == "text" else None,
                 audio=audio,
@@ -82,7 +92,7 @@ class Handlers:
             The video (MP4, signed), captions (SRT; none for a recording) and the sound (WAV).
         """
         made = jobs.Made()
-        with plain_errors():
+        with plain_errors(), unless_made(made):
             request = jobs.Request(
                 text=text or ("" if audio is None else None),
                 audio=audio,
@@ -93,6 +103,7 @@ class Handlers:
             )
             for _ in jobs.run(request, self.studio, made, segments=False):
                 pass
+        jobs.remove_later(made.folder)
         return str(made.video), None if made.srt is None else str(made.srt), str(made.wav)
 
     def preview_voice(self, voice: str | None) -> Any:
@@ -167,8 +178,10 @@ def line_of(film: Film) -> str:
     return style.status(line, 1.0)
 
 
-def begin(saves: int, last_word: str = "") -> list[Any]:
+def begin(saves: int, old: jobs.Made | None, last_word: str = "") -> list[Any]:
     """A job starts: go off, stop on, the video tab shown, old files gone; then what was made, last word."""
+    if old is not None:
+        old.remove()
     return [
         gr.Button(interactive=False),
         gr.Button(interactive=True),

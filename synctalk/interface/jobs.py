@@ -3,6 +3,7 @@
 import contextlib
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
@@ -28,6 +29,7 @@ MAX_UPLOAD = "100mb"
 FIRST_SEGMENT, SEGMENT = 24, 50  # frames
 CHARACTERS_PER_SECOND = 15
 SHOW_EVERY_S = 0.2
+COPIED_AFTER_S = 60  # the server copies what a handler returns at once
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,13 @@ class Made:
     def remove(self) -> None:
         """Delete everything."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def remove_later(folder: Path) -> None:
+    """Delete a folder once the server has copied what lies there; its copies it deletes after an hour."""
+    timer = threading.Timer(COPIED_AFTER_S, shutil.rmtree, (folder,), {"ignore_errors": True})
+    timer.daemon = True
+    timer.start()
 
 
 def run(request: Request, studio: Studio, made: Made, segments: bool = True) -> Generator[Update, None, None]:

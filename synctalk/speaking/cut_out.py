@@ -7,17 +7,17 @@ from numpy.typing import NDArray
 Image = NDArray[np.uint8]
 _ROWS = 256  # of the small picture on which haze and colours around the rim are judged
 _REACH = 5  # its pixels around the body where hair and soft edges may lie
-# Mattes pass through a video codec: what is all but clear or all but opaque is.
-_LEVELS = np.interp(np.arange(256), (8, 247), (0, 255)).round().astype(np.uint8)
 _WINDOW = (11, 11)  # its pixels over which the colours on either side of the rim are averaged
+# Mattes pass through a video codec: all but clear counts as clear, all but opaque as opaque.
+_LEVELS = np.interp(np.arange(256), (8, 247), (0, 255)).round().astype(np.uint8)
 
 
 def cut_out(picture: Image, person: Image) -> tuple[Image, Image]:
     """The person's own colours, and a matte without what does not belong to the person.
 
     In the rim a filmed pixel is a mixture of person and background, C = a F + (1 - a) B; laid over another
-    background as it is, the old one shows as a halo. F and B are averaged around each pixel of the rim and
-    corrected so that the mixture is C again.
+    background as it is, the old one shows as a halo. F and B are the mean colours of what is surely person
+    and surely background nearby; of what they leave unexplained in C, F gets the share a.
 
     Args:
         picture: uint8 RGB [H,W,3].
