@@ -120,6 +120,14 @@ def test_typed_text_plays_early_and_can_be_downloaded(page, tmp_path):
         page.click("#save-srt")
     download.value.save_as(tmp_path / "film.srt")
     assert "Good morning." in (tmp_path / "film.srt").read_text()
+    old = page.get_attribute("#film video", "src")
+    page.click("#go")  # once more: the files of the first are gone
+    page.wait_for_function(
+        """(old) => { const film = document.querySelector('#film video');
+  return film && film.src !== old && film.readyState >= 2; }""",
+        arg=old,
+        timeout=60_000,
+    )
     strangers = [r for r in requests if not r.startswith(("http://127.0.0.1", "blob:", "data:"))]
     assert not strangers
 

@@ -187,7 +187,7 @@ def begin(saves: int, old: jobs.Made | None, last_word: str = "") -> list[Any]:
         gr.Button(interactive=True),
         gr.Tabs(selected="film"),
         gr.Video(value=None, visible=True),
-        gr.Video(value=None, visible="hidden"),
+        gr.Video(value=None, subtitles=None, visible="hidden"),  # captions whose file is gone are an error
         style.status("Waiting for a free place", 0.0),
         *[gr.DownloadButton(interactive=False, value=None) for _ in range(saves)],
         None,
